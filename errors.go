@@ -106,11 +106,7 @@ const errorPrefix = "wechatopen: "
 func (e *prefixedError) Error() string {
 	return errorPrefix + strings.ReplaceAll(e.err.Error(), errorPrefix, "")
 }
-func (e *prefixedError) Unwrap() error { return errors.Unwrap(e.err) }
-
-// Is and As reach all that a format with several %w wraps.
-func (e *prefixedError) Is(target error) bool { return errors.Is(e.err, target) }
-func (e *prefixedError) As(target any) bool   { return errors.As(e.err, target) }
+func (e *prefixedError) Unwrap() error { return e.err }
 
 // redact takes the URL, and with it every token and secret in its query, out of an error of net/http.
 func redact(err error) error {

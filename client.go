@@ -1,0 +1,241 @@
+package wechatopen
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// maxAnswer bounds what is read of an answer of the API. The largest, a page of 500 authorizers, has some 100 KB;
+	// media that Get fetches as bytes may have 10 MB.
+	maxAnswer = 16 << 20
+	// callTime is the time limit of the default HTTP client.
+	callTime = 10 * time.Second
+	// calmTime is how long after a token was replaced because WeChat refused it, it is not replaced again for the same
+	// reason: when the new token is refused too, the trouble is elsewhere.
+	calmTime = time.Minute
+)
+
+// client calls WeChat's API.
+type client struct {
+	options
+	http *http.Client
+}
+
+func newClient(o options) *client {
+	hc := http.Client{Timeout: callTime}
+	if o.httpClient != nil {
+		hc = *o.httpClient
+	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
+		t = t.Clone() // a private pool of connections
+		t.MaxIdleConnsPerHost = 32
+		hc.Transport = t
+	}
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client{options: o, http: &hc}
+}
+
+// tokenParam is the name under which a path takes its token. The current pages of the documentation say access_token
+// everywhere; the older ones, and every SDK in use, say component_access_token for what a component does as itself.
+func tokenParam(path string) string {
+	switch opName(path) {
+	case pathGetOption, pathSetOption: // newer than the old pages
+		return "access_token"
+	}
+	if strings.HasPrefix(path, "/cgi-bin/component/") || strings.HasPrefix(path, "/sns/component/") || strings.HasPrefix(path, "/sns/oauth2/component/") {
+		return "component_access_token"
+	}
+	return "access_token"
+}
+
+// get calls a path of the API without a token of its own and decodes the answer into out.
+func (c *client) get(ctx context.Context, appID, path string, query url.Values, out any) error {
+	return c.call(ctx, http.MethodGet, appID, path, query, nil, out)
+}
+
+// post is get for calls with a JSON body.
+func (c *client) post(ctx context.Context, appID, path string, query url.Values, in, out any) error {
+	body, err := encodeJSON(in)
+	if err != nil {
+		return errorf("%s: %w", opName(path), err)
+	}
+	return c.call(ctx, http.MethodPost, appID, path, query, body, out)
+}
+
+// withToken puts src's token into the call. When WeChat says that the token is stale, exactly that token is replaced and
+// the call made once more, body and all.
+func (c *client) withToken(ctx context.Context, src *CachedTokenSource, method, appID, path string, query url.Values, body []byte, out any) error {
+	t, err := src.Token(ctx)
+	if err != nil {
+		return err
+	}
+	attempt := func(t *Token) error {
+		q := make(url.Values, len(query)+1)
+		for k, v := range query {
+			q[k] = v
+		}
+		q.Set(tokenParam(path), t.Value)
+		return c.call(ctx, method, appID, path, q, body, out)
+	}
+	err = attempt(t)
+	if !hasCode(err, codeInvalidCredential, codeInvalidToken, codeTokenExpired, codeCompTokenExpired) {
+		return err
+	}
+	fresh, terr := src.replace(ctx, t)
+	if terr != nil {
+		return errorf("%w; and no new token: %w", err, terr)
+	}
+	if fresh.Value == t.Value {
+		return err
+	}
+	return attempt(fresh)
+}
+
+// encodeJSON leaves <, > and & as they are, as it leaves Chinese: WeChat does not decode \u escapes.
+func encodeJSON(in any) ([]byte, error) {
+	if in == nil {
+		return []byte("{}"), nil // an empty body is errcode 44002
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(in); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+func opName(path string) string {
+	op, _, _ := strings.Cut(path, "?")
+	return op
+}
+
+// call makes one call. body is nil for one without.
+func (c *client) call(ctx context.Context, method, appID, path string, query url.Values, body []byte, out any) error {
+	op := opName(path)
+	begin := time.Now()
+	err := c.roundTrip(ctx, method, op, path, query, body, out)
+	if c.trace.APICall != nil {
+		c.trace.APICall(ctx, APICall{Op: op, AppID: appID, Duration: time.Since(begin), Err: err})
+	}
+	return err
+}
+
+func (c *client) roundTrip(ctx context.Context, method, op, path string, query url.Values, body []byte, out any) error {
+	u, err := url.Parse(path)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.Fragment != "" || !strings.HasPrefix(path, "/") {
+		// Anything else could carry the token to another host.
+		return errorf("path of a call must be one on the API host, such as /cgi-bin/user/info")
+	}
+	if u.RawQuery != "" && len(query) > 0 {
+		u.RawQuery += "&"
+	}
+	u.RawQuery += query.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, c.endpoints.API+u.String(), bytes.NewReader(body))
+	if err != nil {
+		return errorf("%s: %w", op, redact(err))
+	}
+	if body == nil {
+		req.Body, req.GetBody = http.NoBody, nil
+	} else {
+		req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return errorf("%s: %w", op, redact(err))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errorf("%s: http status %d", op, resp.StatusCode)
+	}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return errorf("%s: reading the answer: %w", op, redact(err))
+	}
+	if len(answer) > maxAnswer {
+		return errorf("%s: answer of more than %d bytes", op, maxAnswer)
+	}
+	return decodeAnswer(op, answer, out)
+}
+
+// decodeAnswer tells a refusal from a result whatever the Content-Type: the /sns/ calls answer JSON as text/plain.
+func decodeAnswer(op string, answer []byte, out any) error {
+	isObject := bytes.HasPrefix(bytes.TrimLeft(answer, " \t\r\n"), []byte("{"))
+	raw, wantsBytes := out.(*[]byte)
+	if wantsBytes && !isObject {
+		*raw = answer
+		return nil
+	}
+	var status struct {
+		ErrCode Int    `json:"errcode"`
+		ErrMsg  string `json:"errmsg"`
+	}
+	if err := json.Unmarshal(answer, &status); err != nil || !isObject {
+		return errorf("%s: the answer is not a JSON object", op) // and is not quoted: it may hold a token
+	}
+	if status.ErrCode != 0 {
+		msg, rid := splitRID(status.ErrMsg)
+		return &APIError{Op: op, Code: int(status.ErrCode), Msg: msg, RID: rid}
+	}
+	if wantsBytes {
+		*raw = answer
+		return nil
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		var te *json.UnmarshalTypeError
+		if errors.As(err, &te) {
+			return errorf("%s: field %q of the answer is not a %s", op, te.Field, te.Type)
+		}
+		return errorf("%s: the answer does not decode into %T", op, out)
+	}
+	return nil
+}
+
+// splitRID takes "invalid code rid: 61725984-6126f6f9-040f19c4" apart.
+func splitRID(s string) (msg, rid string) {
+	const maxMsg = 256
+	if i := strings.LastIndex(s, "rid: "); i >= 0 {
+		s, rid = strings.TrimRight(s[:i], " ,"), strings.TrimSpace(s[i+len("rid: "):])
+		if len(rid) > 64 {
+			rid = ""
+		}
+	}
+	if len(s) > maxMsg {
+		s = strings.ToValidUTF8(s[:maxMsg], "")
+	}
+	return s, rid
+}
+
+// Int is a number of WeChat's JSON. It is read from a number, from a number in quotes, and as 0 from an empty string or
+// null: WeChat sends all of these.
+type Int int64
+
+// UnmarshalJSON reads the number.
+func (i *Int) UnmarshalJSON(b []byte) error {
+	s := strings.Trim(string(b), `"`)
+	if s == "" || s == "null" {
+		*i = 0
+		return nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		f, ferr := strconv.ParseFloat(s, 64) // 7.2e3
+		if ferr != nil || f != float64(int64(f)) {
+			return errors.New("not a whole number")
+		}
+		n = int64(f)
+	}
+	*i = Int(n)
+	return nil
+}

@@ -1,0 +1,163 @@
+package wechatopen
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/wechatopen/wechatopen/internal/msgcrypt"
+)
+
+// Platform is a third-party platform (第三方平台, "component"): the holder of its credentials and of what it does as
+// itself. It is safe for concurrent use; make one for a component and share it.
+type Platform struct {
+	c      *client
+	creds  Credentials
+	codec  *msgcrypt.Codec
+	prefix string // of its keys in the Store, with the colon
+	token  CachedTokenSource
+
+	accounts sync.Map // appid → *Account
+}
+
+// NewPlatform returns the platform of a component. It makes no call of WeChat; every mistake in the credentials is
+// reported at once. Without [WithStore] the merchants' authorizations are lost with the process, which is logged.
+func NewPlatform(creds Credentials, opts ...Option) (*Platform, error) {
+	o, err := newOptions(opts)
+	if err := errors.Join(creds.check(true), err); err != nil {
+		return nil, err
+	}
+	if o.store == nil {
+		o.store = NewMemoryStore()
+		o.logger.Warn("wechatopen: no Store given (WithStore): the merchants' authorizations are kept in memory and lost with this process", "component", creds.AppID)
+	}
+	codec, err := msgcrypt.New(creds.AppID, creds.tokens(), creds.aesKeys())
+	if err != nil {
+		return nil, errorf("%w", err)
+	}
+	p := &Platform{c: newClient(o), creds: creds, codec: codec, prefix: "wechatopen:" + creds.AppID + ":"}
+	p.token.c, p.token.key, p.token.fetch = p.c, p.prefix+"component_token", p.fetchToken
+	return p, nil
+}
+
+// AppID is the component's appid.
+func (p *Platform) AppID() string { return p.creds.AppID }
+
+// ComponentToken is the source of the component_access_token.
+func (p *Platform) ComponentToken() *CachedTokenSource { return &p.token }
+
+// Account acts for an account that authorizes the platform. It is cheap, makes no call and always returns the same
+// *Account for the same appid, which takes some hundred bytes until an unauthorized push: pass it the appids of your
+// database, not what a request says. Whether the account authorizes the platform shows when a token is asked for.
+func (p *Platform) Account(appID string) *Account {
+	if a, ok := p.accounts.Load(appID); ok {
+		return a.(*Account)
+	}
+	a := newAuthorizer(p, appID)
+	if !validAppID(appID) {
+		return a // and its token source says so
+	}
+	shared, _ := p.accounts.LoadOrStore(appID, a)
+	return shared.(*Account)
+}
+
+// Get calls any path of the API with the component's token put in, and decodes the answer into out, which may be nil.
+// With out a *[]byte the answer is returned as it is. When WeChat says that the token is stale, it is replaced and the
+// call repeated once. A refusal is an *[APIError].
+func (p *Platform) Get(ctx context.Context, path string, query url.Values, out any) error {
+	return p.c.withToken(ctx, &p.token, http.MethodGet, p.creds.AppID, path, query, nil, out)
+}
+
+// Post is [Platform.Get] for calls with a body: in is sent as JSON, nil as {}.
+func (p *Platform) Post(ctx context.Context, path string, in, out any) error {
+	body, err := encodeJSON(in)
+	if err != nil {
+		return errorf("%s: %w", opName(path), err)
+	}
+	return p.c.withToken(ctx, &p.token, http.MethodPost, p.creds.AppID, path, nil, body, out)
+}
+
+// fetchToken gets a component_access_token with the newest ticket. WeChat's page: api_component_token.
+func (p *Platform) fetchToken(ctx context.Context, _ string) (*fetched, error) {
+	ticket, err := p.loadTicket(ctx)
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrNoTicket
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out struct {
+		Token     string `json:"component_access_token"`
+		ExpiresIn Int    `json:"expires_in"`
+	}
+	err = p.c.post(ctx, p.creds.AppID, "/cgi-bin/component/api_component_token", nil, map[string]string{
+		"component_appid":         p.creds.AppID,
+		"component_appsecret":     p.creds.AppSecret,
+		"component_verify_ticket": ticket.Ticket,
+	}, &out)
+	if hasCode(err, codeTicketExpired, codeTicketInvalid) {
+		return nil, errorf("%w: %w", ErrNoTicket, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &fetched{out.Token, out.ExpiresIn}, nil
+}
+
+// ticketRecord is the newest verify ticket in the Store. WeChat accepts it for twelve hours.
+type ticketRecord struct {
+	V      int    `json:"v"`
+	Ticket string `json:"ticket"`
+	Time   int64  `json:"time"` // CreateTime of the push, Unix seconds
+}
+
+func (p *Platform) ticketKey() string { return p.prefix + "ticket" }
+
+func (p *Platform) loadTicket(ctx context.Context) (rec ticketRecord, err error) {
+	err = loadRecord(ctx, p.c.store, p.ticketKey(), &rec, &rec.V)
+	return rec, err
+}
+
+// saveTicket keeps a ticket unless a newer one is there.
+func (p *Platform) saveTicket(ctx context.Context, ticket string, at time.Time) error {
+	held, unlock, err := p.c.locker.Lock(ctx, p.ticketKey())
+	if err != nil {
+		return errorf("lock of the ticket: %w", err)
+	}
+	defer unlock()
+	switch old, err := p.loadTicket(held); {
+	case err == nil && old.Time > at.Unix():
+		return nil
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return err
+	}
+	if err := storeRecord(held, p.c.store, p.ticketKey(), ticketRecord{V: 1, Ticket: ticket, Time: at.Unix()}, 0); err != nil {
+		return err
+	}
+	p.token.retryNow()
+	return nil
+}
+
+// loadRecord reads a record of this package; the error wraps [ErrNotFound] if there is none.
+func loadRecord(ctx context.Context, s Store, key string, rec any, version *int) error {
+	b, err := s.Get(ctx, key)
+	if err != nil {
+		return errorf("store: %s: %w", key, err)
+	}
+	return unmarshalRecord(key, b, rec, version)
+}
+
+func storeRecord(ctx context.Context, s Store, key string, rec any, ttl time.Duration) error {
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return errorf("store: %s: %w", key, err)
+	}
+	if err := s.Set(ctx, key, b, ttl); err != nil {
+		return errorf("store: %s: %w", key, err)
+	}
+	return nil
+}

@@ -1,0 +1,383 @@
+package wechatopen
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Token is an access token or a ticket of WeChat. It prints and logs without its value.
+type Token struct {
+	Value  string
+	Expiry time.Time
+}
+
+// String says that there is a token and until when, not which.
+func (t Token) String() string {
+	if t.Value == "" {
+		return "{no token}"
+	}
+	return "{token …, valid until " + t.Expiry.Format(time.RFC3339) + "}"
+}
+
+// GoString keeps the value out of %#v.
+func (t Token) GoString() string { return "wechatopen.Token" + t.String() }
+
+// LogValue keeps the value out of [log/slog].
+func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// TokenSource hands out a token that is valid now. [CachedTokenSource] is the one of this package.
+type TokenSource interface {
+	Token(ctx context.Context) (*Token, error)
+}
+
+const (
+	// flightTime bounds one refresh: waiting for the lock, and the calls of WeChat that it takes, at 10 seconds each.
+	flightTime = 45 * time.Second
+	// refreshAhead is how long before a token's end a new one is fetched in the background. WeChat's documentation
+	// recommends ten minutes.
+	refreshAhead = 10 * time.Minute
+	// maxTokenLife is more than any token of WeChat lives; a longer life is a mistake of the answer.
+	maxTokenLife = 24 * time.Hour
+	// The first failure is remembered for minBackoff, and each further one twice as long up to maxBackoff.
+	minBackoff = time.Second
+	maxBackoff = time.Minute
+	// humanBackoff is for what only a person can mend, quotaBackoff for a used-up daily quota.
+	humanBackoff = time.Minute
+	quotaBackoff = 10 * time.Minute
+)
+
+// CachedTokenSource is a token that is fetched when it is needed, refreshed ahead of its end, and fetched once however
+// many ask: one call for all goroutines of this process, and with a shared [Store] and a [Locker] one for all processes.
+//
+// It is safe for concurrent use and is used by pointer. Get one from [Platform.ComponentToken], [Account.AccessToken],
+// [Account.JSAPITicket] or [Account.CardTicket].
+type CachedTokenSource struct {
+	c   *client
+	key string // in the Store and of the lock
+	// fetch gets a new token from WeChat. It is called with the lock held, by one goroutine at a time. bad is the value
+	// that WeChat refused, or empty.
+	fetch func(ctx context.Context, bad string) (*fetched, error)
+
+	cur atomic.Pointer[current]
+
+	mu       sync.Mutex // guards what follows
+	flight   *flight
+	bad      string    // the value that Invalidate named: not to be taken from the Store again
+	calm     time.Time // until then replace keeps the token it has
+	gen      int       // counts forget, so that a flight from before it changes nothing
+	failures int
+	lastErr  error
+	retryAt  time.Time // until then lastErr is the answer
+}
+
+// fetched is what WeChat answers: a value and its life in seconds.
+type fetched struct {
+	value     string
+	expiresIn Int
+}
+
+// current is a token in use.
+type current struct {
+	Token
+	refresh atomic.Int64 // Unix nanoseconds from which the next caller starts a background refresh
+}
+
+// flight is one refresh that many callers wait for.
+type flight struct {
+	gen  int
+	done chan struct{} // closed when the fields below are set
+	cur  *current
+	err  error
+}
+
+// tokenRecord is a token in the Store.
+type tokenRecord struct {
+	V      int    `json:"v"`
+	Value  string `json:"value"`
+	Expiry int64  `json:"expiry"` // Unix seconds
+	Life   int64  `json:"life"`   // seconds
+}
+
+// Token returns the current token, and waits for one only if there is none that is valid. The result is shared: do not
+// change it. A caller whose ctx ends leaves; the refresh goes on for the others.
+//
+// Errors wrap [ErrNoTicket], [ErrNotAuthorized] or *[APIError] where these are the cause. A failure is remembered for a
+// second, and longer when it repeats, so that many callers do not become many calls.
+func (s *CachedTokenSource) Token(ctx context.Context) (*Token, error) {
+	now := s.c.now()
+	if c := s.cur.Load(); c != nil && now.Before(c.Expiry) {
+		if due := c.refresh.Load(); now.UnixNano() >= due {
+			s.refreshAhead(ctx, c, due, now)
+		}
+		return &c.Token, nil
+	}
+	return s.wait(ctx, now)
+}
+
+// refreshAhead lets one of many callers start a refresh in the background.
+func (s *CachedTokenSource) refreshAhead(ctx context.Context, c *current, due int64, now time.Time) {
+	if !c.refresh.CompareAndSwap(due, now.Add(flightTime).UnixNano()) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flight == nil {
+		s.start(ctx)
+	}
+}
+
+// wait joins the flight, or starts one.
+func (s *CachedTokenSource) wait(ctx context.Context, now time.Time) (*Token, error) {
+	s.mu.Lock()
+	if c := s.cur.Load(); c != nil && now.Before(c.Expiry) {
+		s.mu.Unlock()
+		return &c.Token, nil
+	}
+	if s.flight == nil {
+		if s.lastErr != nil && now.Before(s.retryAt) {
+			err := s.lastErr
+			s.mu.Unlock()
+			return nil, err
+		}
+		s.start(ctx)
+	}
+	f := s.flight
+	s.mu.Unlock()
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return nil, errorf("waiting for a token: %w", ctx.Err())
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &f.cur.Token, nil
+}
+
+// start begins a flight on a context of its own: it outlives the caller who needed it first. mu is held.
+func (s *CachedTokenSource) start(ctx context.Context) {
+	f := &flight{gen: s.gen, done: make(chan struct{})}
+	s.flight = f
+	bad := s.bad
+	go func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTime)
+		defer cancel()
+		f.err = errorf("token refresh ended early") // what stands if a hook of the application ends this goroutine
+		defer s.land(f)
+		f.cur, f.err = s.obtain(ctx, bad)
+	}()
+}
+
+// land makes the result of a flight everyone's.
+func (s *CachedTokenSource) land(f *flight) {
+	now := s.c.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flight = nil
+	defer close(f.done)
+	if f.err == nil {
+		s.failures, s.lastErr = 0, nil
+		if f.gen != s.gen || f.cur.Value == s.bad {
+			return // those who waited get it, nobody else
+		}
+		s.cur.Store(f.cur)
+		return
+	}
+	delay := s.backoff(f.err)
+	s.lastErr, s.retryAt = f.err, now.Add(delay)
+	if c := s.cur.Load(); c != nil && now.Before(c.Expiry) {
+		c.refresh.Store(now.Add(max(delay, minBackoff)).UnixNano())
+		s.c.logger.Warn("wechatopen: token not refreshed; the present one is served", "key", s.key, "until", c.Expiry, "error", f.err.Error())
+	}
+}
+
+// backoff is how long a failure is remembered. mu is held.
+func (s *CachedTokenSource) backoff(err error) time.Duration {
+	s.failures++
+	var refusal *APIError
+	known := errors.Is(err, ErrNoTicket) || errors.Is(err, ErrNotAuthorized)
+	switch {
+	case known && !errors.As(err, &refusal):
+		return 0 // read from the Store, without a call of WeChat; a push may change it at any moment
+	case hasCode(err, codeDailyQuota):
+		return quotaBackoff
+	case errors.Is(err, ErrNotAuthorized),
+		hasCode(err, codeInvalidCredential, codeInvalidAppID, codeInvalidSecret, codeNotInWhitelist, codeNotInWhitelistOld, codeClientIP, codeInvalidComponent):
+		return humanBackoff
+	}
+	d := min(minBackoff<<min(s.failures-1, 10), maxBackoff)
+	return d + rand.N(d/4+1)
+}
+
+// obtain takes the token from the Store if a good one is there, and from WeChat otherwise.
+func (s *CachedTokenSource) obtain(ctx context.Context, bad string) (*current, error) {
+	present := s.cur.Load()
+	good := func(c *current) bool {
+		now := s.c.now()
+		if c == nil || c.Value == bad || !now.Before(c.Expiry) {
+			return false
+		}
+		// With a token in hand this is a refresh ahead of time, and only a later one will do.
+		return present == nil || !now.Before(present.Expiry) || now.UnixNano() < c.refresh.Load()
+	}
+	if c, err := s.load(ctx); err != nil || good(c) {
+		return c, err
+	}
+	held, unlock, err := s.c.locker.Lock(ctx, s.key)
+	if err != nil {
+		return nil, errorf("lock of %s: %w", s.key, err)
+	}
+	defer unlock()
+	if c, err := s.load(held); err != nil || good(c) {
+		return c, err
+	}
+	start, begin := s.c.now(), time.Now()
+	f, err := s.fetch(held, bad)
+	if s.c.trace.TokenFetch != nil {
+		s.c.trace.TokenFetch(ctx, TokenFetch{Key: s.key, Duration: time.Since(begin), Err: err})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.keep(held, start, f)
+}
+
+// keep writes what was fetched into the Store. The caller holds the lock.
+func (s *CachedTokenSource) keep(held context.Context, start time.Time, f *fetched) (*current, error) {
+	if f.value == "" {
+		return nil, errorf("%s: WeChat's answer holds no token", s.key)
+	}
+	if f.expiresIn <= 0 {
+		return nil, errorf("%s: WeChat's answer gives the token no life (expires_in)", s.key)
+	}
+	if err := held.Err(); err != nil {
+		return nil, errorf("lock of %s was lost during the refresh: %w", s.key, err)
+	}
+	life := min(time.Duration(min(f.expiresIn, Int(maxTokenLife/time.Second)))*time.Second, maxTokenLife)
+	c := newCurrent(f.value, start.Add(life), life)
+	rec, err := json.Marshal(tokenRecord{V: 1, Value: f.value, Expiry: c.Expiry.Unix(), Life: int64(life / time.Second)})
+	if err != nil {
+		return nil, errorf("%s: %w", s.key, err)
+	}
+	if err := s.c.store.Set(held, s.key, rec, life); err != nil {
+		// The token is good and WeChat has replaced the old one, so this process uses it; others will find their own.
+		s.c.logger.Error("wechatopen: token could not be stored", "key", s.key, "error", err.Error())
+	}
+	return c, nil
+}
+
+// load reads the token from the Store; nil if there is none.
+func (s *CachedTokenSource) load(ctx context.Context) (*current, error) {
+	b, err := s.c.store.Get(ctx, s.key)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, errorf("store: %s: %w", s.key, err)
+	}
+	var rec tokenRecord
+	if err := unmarshalRecord(s.key, b, &rec, &rec.V); err != nil {
+		return nil, err
+	}
+	life := time.Duration(rec.Life) * time.Second
+	return newCurrent(rec.Value, time.Unix(rec.Expiry, 0), life), nil
+}
+
+// newCurrent sets when the token is refreshed ahead of its end: ten minutes before, or the last sixth of a life shorter
+// than an hour, less up to a tenth of that by chance, so that many accounts do not come at once.
+func newCurrent(value string, expiry time.Time, life time.Duration) *current {
+	ahead := min(refreshAhead, life/6)
+	ahead -= rand.N(ahead/10 + 1)
+	c := &current{Token: Token{Value: value, Expiry: expiry}}
+	c.refresh.Store(expiry.Add(-ahead).UnixNano())
+	return c
+}
+
+// Invalidate drops bad if it is still the current token, so that the next call of Token brings another. It does nothing
+// if bad has been replaced already, or is nil.
+func (s *CachedTokenSource) Invalidate(_ context.Context, bad *Token) error {
+	if bad == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.invalidate(bad)
+	return nil
+}
+
+// invalidate reports whether bad was current. mu is held.
+func (s *CachedTokenSource) invalidate(bad *Token) bool {
+	c := s.cur.Load()
+	if c == nil || c.Value != bad.Value {
+		return false
+	}
+	s.bad = bad.Value
+	s.cur.Store(nil)
+	s.failures, s.lastErr = 0, nil
+	return true
+}
+
+// replace brings another token than bad, which WeChat has refused; or bad again if it was brought the same way less than
+// calmTime ago.
+func (s *CachedTokenSource) replace(ctx context.Context, bad *Token) (*Token, error) {
+	now := s.c.now()
+	s.mu.Lock()
+	if c := s.cur.Load(); c != nil && c.Value == bad.Value {
+		if now.Before(s.calm) {
+			s.mu.Unlock()
+			return bad, nil
+		}
+		s.invalidate(bad)
+		s.calm = now.Add(calmTime)
+	}
+	s.mu.Unlock()
+	return s.Token(ctx)
+}
+
+// put makes a token that came another way, with an authorization, the current one. The caller holds the lock.
+func (s *CachedTokenSource) put(held context.Context, start time.Time, f *fetched) error {
+	c, err := s.keep(held, start, f)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures, s.lastErr = 0, nil
+	s.cur.Store(c)
+	return nil
+}
+
+// forget drops the token here and in the Store. The caller holds the lock.
+func (s *CachedTokenSource) forget(held context.Context) error {
+	s.mu.Lock()
+	s.gen++
+	s.cur.Store(nil)
+	s.failures, s.lastErr = 0, nil
+	s.mu.Unlock()
+	return s.c.store.Delete(held, s.key)
+}
+
+// retryNow forgets a failure: what caused it may be mended.
+func (s *CachedTokenSource) retryNow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures, s.lastErr = 0, nil
+}
+
+// unmarshalRecord reads what this package wrote into the Store. What it cannot read is an error, never a miss: it is not
+// overwritten by accident.
+func unmarshalRecord(key string, b []byte, rec any, version *int) error {
+	if err := json.Unmarshal(b, rec); err != nil {
+		return errorf("store: the value of %s is not readable: damaged, or sealed by another program", key)
+	}
+	if *version != 1 {
+		return errorf("store: the value of %s has version %d; this release reads version 1", key, *version)
+	}
+	return nil
+}
