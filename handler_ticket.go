@@ -97,6 +97,10 @@ func (h *TicketHandler) handle(w http.ResponseWriter, r *http.Request) (infoType
 		}
 		return h.OnEvent(ctx, e)
 	})
+	var se *statusError
+	if err != nil && !errors.As(err, &se) {
+		err = withStatus(http.StatusInternalServerError, err) // whatever the cause: WeChat is to send it again
+	}
 	return e.InfoType, err
 }
 

@@ -1,0 +1,393 @@
+package wechatopen
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// User is a WeChat user who has logged in, as a session keeps it.
+type User struct {
+	AppID   string // the account at which the user logged in; OpenID means nothing to another
+	OpenID  string
+	UnionID string // empty unless the account is bound to an Open Platform account and the scope is more than ScopeBase
+	// Nickname and AvatarURL are empty with ScopeBase.
+	Nickname, AvatarURL string
+	Scope               string // what was granted: ScopeBase, ScopeUserInfo or ScopeLogin
+	LoginTime           time.Time
+	Expiry              time.Time // when the session ends
+}
+
+// OAuth is a middleware that knows the WeChat user of a request. [OAuth.Require] sends a visitor without a session to
+// WeChat and back to the same page; [OAuth.Load] only looks.
+//
+// The wrapped page is its own callback: nothing else is mounted, and there is nowhere to be redirected to. On wrapped
+// pages the query parameters code and state together are WeChat's, and so are those that it adds last.
+//
+// One OAuth may wrap any number of pages. Set the fields before first use.
+type OAuth struct {
+	// Account says with which account a request logs in: [FixedAccount] for one, or by host or path for many. Required.
+	Account func(*http.Request) (*Account, error)
+
+	// BaseURL is the public origin of the site: "https://shop.example.com". Required; it is never guessed from a request.
+	BaseURL string
+
+	// Cookies keeps the sessions. Required.
+	Cookies *Cookies
+
+	// Scope is what Require asks for: [ScopeBase], [ScopeUserInfo] for nickname and avatar, or [ScopeLogin] on a website.
+	// Empty: ScopeBase.
+	Scope string
+
+	// Lang is the language of region names in a user's data: "zh_CN", "zh_TW" or "en". Empty: zh_CN.
+	Lang string
+
+	// NoConnectRedirect leaves connect_redirect=1 out of the address of the login page, which keeps WeChat's client from
+	// calling the page back twice. False: it is sent.
+	NoConnectRedirect bool
+
+	// OnLogin is called once for each login, before its session begins, with the user's token, which is kept nowhere. An
+	// error refuses the login. Nil: everyone may log in.
+	OnLogin func(ctx context.Context, u *User, t *UserToken) error
+
+	// OnError answers in the middleware's place; [HTTPStatus] says with what. [ErrDenied]: the visitor refused.
+	// [ErrSnapshotUser]: ask the visitor to tap "use full service". [ErrLoginLoop]: the browser keeps no cookies.
+	// [ErrState]: the way back was not the browser's own. Nil: the error is logged and the status answered.
+	OnError func(w http.ResponseWriter, r *http.Request, err error)
+
+	site site
+}
+
+// FixedAccount is for [OAuth] and [JSSDKHandler] on a site of one account.
+func FixedAccount(a *Account) func(*http.Request) (*Account, error) {
+	return func(*http.Request) (*Account, error) { return a, nil }
+}
+
+type userKey struct{}
+
+// UserFromContext is the WeChat user of a request behind [OAuth.Require] or [OAuth.Load]; false if there is none.
+func UserFromContext(ctx context.Context) (*User, bool) {
+	u, ok := ctx.Value(userKey{}).(*User)
+	return u, ok && u != nil
+}
+
+// ContextWithUser puts a user into a context, for tests of what Require wraps.
+func ContextWithUser(ctx context.Context, u *User) context.Context {
+	return context.WithValue(ctx, userKey{}, u)
+}
+
+// Require lets only users of WeChat through to next, who finds them by [UserFromContext]. A browser without a session
+// goes to WeChat and comes back; a request that is no navigation (fetch, XHR, a form, a websocket) is answered 401 with
+// JSON, because a redirect would do it no good.
+func (o *OAuth) Require(next http.Handler) http.Handler { return o.RequireScope("")(next) }
+
+// RequireScope is [OAuth.Require] for pages that need more than the others, such as [ScopeUserInfo] to greet by name.
+// A user whose session has less goes to WeChat once more. Empty means OAuth.Scope.
+func (o *OAuth) RequireScope(scope string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Add("Vary", "Cookie")
+			u, log, err := o.login(w, r, scope)
+			switch {
+			case err != nil:
+				answerError(w, r, log, o.OnError, "wechatopen: login", err)
+			case u != nil:
+				next.ServeHTTP(w, r.WithContext(ContextWithUser(r.Context(), u)))
+			}
+		})
+	}
+}
+
+// Load puts the user into the request's context if there is a session, and never redirects.
+func (o *OAuth) Load(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Cookie")
+		a, log, err := o.account(r)
+		if err == nil {
+			_, err = o.site.at(o.BaseURL, o.Cookies)
+		}
+		if err != nil {
+			answerError(w, r, log, o.OnError, "wechatopen: session", err)
+			return
+		}
+		if u := o.Cookies.getSession(r, a.appID, a.c.now()); u != nil {
+			r = r.WithContext(ContextWithUser(r.Context(), u))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Logout ends the session with the account of this request. The answer is still the caller's to write. With [ScopeBase]
+// the next visit to a page behind Require logs in again without asking.
+func (o *OAuth) Logout(w http.ResponseWriter, r *http.Request) {
+	a, log, err := o.account(r)
+	if err == nil {
+		_, err = o.site.at(o.BaseURL, o.Cookies)
+	}
+	if err != nil {
+		log.Error("wechatopen: logout", "error", err.Error())
+		return
+	}
+	o.Cookies.clearSession(w, a.appID)
+}
+
+func (o *OAuth) account(r *http.Request) (*Account, *slog.Logger, error) {
+	if o.Account == nil {
+		return nil, slog.Default(), errorf("OAuth.Account is nil: use FixedAccount for a site of one account")
+	}
+	a, err := o.Account(r)
+	if err == nil && a == nil {
+		err = errorf("OAuth.Account returned neither an account nor an error")
+	}
+	if err != nil {
+		return nil, slog.Default(), err
+	}
+	return a, a.c.logger, nil
+}
+
+// maxTries is how often a login is started before a browser that comes back without its cookie is told so.
+const maxTries = 3
+
+// visit is a request on its way through the middleware.
+type visit struct {
+	o      *OAuth
+	w      http.ResponseWriter
+	r      *http.Request
+	a      *Account
+	origin string
+	scope  string
+
+	path, query string // what the browser asked for
+	code, state string // WeChat's, if it came back
+	back        bool   // it came back, or looks so
+}
+
+// login returns the user of the request, or answers it: then user and error are nil.
+func (o *OAuth) login(w http.ResponseWriter, r *http.Request, scope string) (*User, *slog.Logger, error) {
+	a, log, err := o.account(r)
+	if err != nil {
+		return nil, log, err
+	}
+	origin, err := o.site.at(o.BaseURL, o.Cookies)
+	if err != nil {
+		return nil, log, errorf("OAuth: %w", err)
+	}
+	v := &visit{o: o, w: w, r: r, a: a, origin: origin, scope: firstOf(scope, o.Scope, ScopeBase)}
+	v.read()
+
+	u := o.Cookies.getSession(r, a.appID, a.c.now())
+	if u != nil && covers(u.Scope, v.scope) {
+		if v.back && v.code != "" && isNavigation(r) {
+			redirect(w, v.clean()) // a second call of WeChat's browser, or an address that was passed on
+			return nil, log, nil
+		}
+		return u, log, nil
+	}
+	if !isNavigation(r) {
+		writeLoginRequired(w)
+		return nil, log, nil
+	}
+	if !v.back {
+		return nil, log, v.start(1)
+	}
+	err = v.finish()
+	if trace := a.c.trace.Login; trace != nil {
+		trace(r.Context(), a.appID, err)
+	}
+	return nil, log, err
+}
+
+// read tells what WeChat added to the address. The page may have parameters of these names too, but not last.
+func (v *visit) read() {
+	v.path, v.query = requestURI(v.r)
+	v.state, v.back = lastParam(v.query, "state")
+	if !v.back {
+		return
+	}
+	var coded bool
+	v.code, coded = lastParam(v.query, "code")
+	// A state alone is WeChat's word that the visitor refused, if this browser asked; else it is the page's own.
+	v.back = coded || v.flow() != nil
+}
+
+// flow is what the browser's cookie says of the login that came back; nil if it is not its own.
+func (v *visit) flow() *flow {
+	if len(v.state) != flowIDLen+1 {
+		return nil
+	}
+	f := v.o.Cookies.getFlow(v.r, v.state[:flowIDLen], flowLogin, v.a.appID, loginFlowAge, v.a.c.now())
+	if f == nil || f.Scope != v.scope {
+		return nil
+	}
+	return f
+}
+
+// clean is the page's own address, as it was before WeChat.
+func (v *visit) clean() string {
+	q := v.query
+	if v.back {
+		names := []string{"code", "state"}
+		if v.a.platform != nil {
+			names = append(names, "appid") // which WeChat adds for an authorizer
+		}
+		q = withoutParams(q, names...)
+	}
+	return v.origin + joinQuery(v.path, q)
+}
+
+// start sends the browser to WeChat. The state is the id of the flow, which only the browser's cookie can prove, and one
+// digit that counts the tries, which a browser without cookies can bring back too.
+func (v *visit) start(try int) error {
+	if try > maxTries {
+		return ErrLoginLoop
+	}
+	f := &flow{Kind: flowLogin, AppID: v.a.appID, Scope: v.scope, Tries: try}
+	if err := v.o.Cookies.startFlow(v.w, v.r, f, loginFlowAge, v.a.c.now()); err != nil {
+		return err
+	}
+	state := f.ID + string(rune('0'+try))
+	redirect(v.w, v.a.authCodeURL(v.clean(), v.scope, state, !v.o.NoConnectRedirect))
+	return nil
+}
+
+// triesOf is how often the login of a state without a cookie has been started. One that is not of our making gets one
+// more try.
+func triesOf(state string) int {
+	if len(state) == flowIDLen+1 && validFlowID(state[:flowIDLen]) {
+		if n := int(state[flowIDLen] - '0'); n >= 1 && n <= maxTries {
+			return n
+		}
+	}
+	return maxTries - 1
+}
+
+// finish ends the login that came back: with a session and the page's own address, with another try, or with an error.
+func (v *visit) finish() error {
+	f := v.flow()
+	if f == nil {
+		return v.start(triesOf(v.state) + 1)
+	}
+	if appID, ok := lastParam(v.query, "appid"); ok && v.a.platform != nil && appID != v.a.appID {
+		return errorf("%w: WeChat names another account", ErrState)
+	}
+	if v.code == "" {
+		v.o.Cookies.clearFlow(v.w, f)
+		return errorf("%w: the visitor refused", ErrDenied)
+	}
+	var u *User
+	err := v.a.c.finishFlow(v.r.Context(), v.a.prefix, f, v.code, loginFlowAge, func(ctx context.Context, rec *flowRecord) error {
+		now := v.a.c.now()
+		if rec.User == nil {
+			user, err := v.o.exchange(ctx, v.a, v.code, v.scope)
+			if err != nil {
+				return err
+			}
+			rec.User, rec.At = user, now.Unix()
+		} else if now.Sub(time.Unix(rec.At, 0)) > resultAge {
+			return errorf("%w: it came back before", ErrState)
+		}
+		u = rec.User
+		return nil
+	})
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrState):
+		return v.start(f.Tries + 1)
+	case hasCode(err, codeInvalidCode, codeUsedCode, codeExpiredCode):
+		if f.Tries > 1 {
+			return errorf("%w: %w", ErrState, err)
+		}
+		return v.start(f.Tries + 1)
+	default:
+		return err
+	}
+	v.o.Cookies.clearFlow(v.w, f)
+	if err := v.o.Cookies.setSession(v.w, u); err != nil {
+		return err
+	}
+	redirect(v.w, v.clean())
+	return nil
+}
+
+// resultAge is how long a browser that comes back twice is given the result of the first time.
+const resultAge = time.Minute
+
+// exchange spends the code and says who it was.
+func (o *OAuth) exchange(ctx context.Context, a *Account, code, scope string) (*User, error) {
+	t, err := a.ExchangeCode(ctx, code)
+	if err != nil {
+		return nil, err
+	}
+	if t.SnapshotUser {
+		return nil, ErrSnapshotUser
+	}
+	granted := grantedScope(t.Scope, scope)
+	if !covers(granted, scope) {
+		return nil, errorf("%w: WeChat granted %s, not %s", ErrDenied, granted, scope)
+	}
+	now := a.c.now()
+	u := &User{
+		AppID: a.appID, OpenID: t.OpenID, UnionID: t.UnionID, Scope: granted,
+		LoginTime: now, Expiry: now.Add(o.Cookies.maxAge()),
+	}
+	if granted != ScopeBase {
+		info, err := a.UserInfo(ctx, t.AccessToken, t.OpenID, o.Lang)
+		if err != nil {
+			return nil, err
+		}
+		u.Nickname, u.AvatarURL = info.Nickname, info.AvatarURL
+		u.UnionID = firstOf(u.UnionID, info.UnionID)
+	}
+	if o.OnLogin != nil {
+		if err := o.OnLogin(ctx, u, t); err != nil {
+			return nil, errorf("OnLogin: %w", err)
+		}
+	}
+	return u, nil
+}
+
+// grantedScope is the most of what WeChat granted. Where it does not say, it is what was asked for.
+func grantedScope(granted, asked string) string {
+	best := ""
+	for s := range strings.SplitSeq(granted, ",") {
+		if s = strings.TrimSpace(s); s == ScopeBase && best == "" || s == ScopeUserInfo || s == ScopeLogin {
+			best = s
+		}
+	}
+	return firstOf(best, granted, asked)
+}
+
+// covers reports whether a session of one scope does for a page that needs another.
+func covers(has, needs string) bool {
+	return has == needs || needs == ScopeBase || needs == ScopeUserInfo && has == ScopeLogin
+}
+
+// isNavigation tells a browser that shows a page from a script, a form or a socket, by what it says itself.
+func isNavigation(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get("Upgrade") != "" {
+		return false
+	}
+	// Scripts send "XMLHttpRequest". Android's WebView, and so WeChat, sends the name of the app, "com.tencent.mm", with
+	// every page.
+	if with := r.Header.Get("X-Requested-With"); with != "" && !strings.Contains(with, ".") {
+		return false
+	}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
+		return mode == "navigate"
+	}
+	accept := r.Header.Get("Accept")
+	return accept == "" || strings.Contains(accept, "text/html")
+}
+
+func writeLoginRequired(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusUnauthorized)
+	io.WriteString(w, `{"error":"login_required","message":"no WeChat session: reload the page to log in"}`+"\n")
+}

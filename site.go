@@ -1,0 +1,151 @@
+package wechatopen
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// site is the public origin of the pages that a handler serves, checked once.
+type site struct {
+	once   sync.Once
+	origin string
+	err    error
+}
+
+// at returns the origin that a BaseURL names.
+func (s *site) at(baseURL string, c *Cookies) (string, error) {
+	s.once.Do(func() {
+		if c == nil {
+			s.err = errorf("Cookies is nil: make it with NewCookies")
+			return
+		}
+		u, err := url.Parse(baseURL)
+		switch {
+		case err != nil || u.Host == "" || u.User != nil || strings.TrimSuffix(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+			s.err = errorf(`BaseURL must be the public origin of the site, such as "https://saas.example.com"`)
+		case u.Scheme != "https" && !(u.Scheme == "http" && c.Insecure):
+			s.err = errorf("BaseURL must begin with https://, or with http:// and Cookies.Insecure set, for development")
+		default:
+			s.origin = u.Scheme + "://" + u.Host
+		}
+	})
+	return s.origin, s.err
+}
+
+// requestURI is the path and query that the browser asked for, whatever a mux has stripped since. The path begins with
+// a slash and is escaped.
+func requestURI(r *http.Request) (path, rawQuery string) {
+	u := r.URL
+	if orig, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		u = orig
+	}
+	path = u.EscapedPath()
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	return path, u.RawQuery
+}
+
+// withoutParams takes the last parameter of each name out of a query, which is where WeChat adds its own, and leaves the
+// others as they are, in order and escaping.
+func withoutParams(rawQuery string, names ...string) string {
+	pairs := strings.Split(rawQuery, "&")
+	for _, name := range names {
+		for i := len(pairs) - 1; i >= 0; i-- {
+			if key, _, _ := strings.Cut(pairs[i], "="); unescape(key) == name {
+				pairs = append(pairs[:i], pairs[i+1:]...)
+				break
+			}
+		}
+	}
+	return strings.Join(pairs, "&")
+}
+
+// lastParam is the value that withoutParams would take out.
+func lastParam(rawQuery, name string) (value string, ok bool) {
+	pairs := strings.Split(rawQuery, "&")
+	for i := len(pairs) - 1; i >= 0; i-- {
+		if key, v, _ := strings.Cut(pairs[i], "="); unescape(key) == name {
+			return unescape(v), true
+		}
+	}
+	return "", false
+}
+
+func unescape(s string) string {
+	if u, err := url.QueryUnescape(s); err == nil {
+		return u
+	}
+	return ""
+}
+
+func joinQuery(path, rawQuery string) string {
+	if rawQuery == "" {
+		return path
+	}
+	return path + "?" + rawQuery
+}
+
+// redirect sends a browser to an absolute URL and lets nobody remember it.
+func redirect(w http.ResponseWriter, to string) {
+	h := w.Header()
+	h.Set("Location", to)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer") // the URL left behind may hold a code
+	w.WriteHeader(http.StatusFound)
+}
+
+// flowRecord remembers in the Store that a flow has come back, with which code, and for a while with what result, so
+// that a browser that comes back twice is answered twice and exchanges once.
+type flowRecord struct {
+	V    int    `json:"v"`
+	Code string `json:"code"` // a hash of it
+	User *User  `json:"user,omitempty"`
+	At   int64  `json:"at,omitempty"` // when User was found, Unix seconds
+}
+
+// finishTime bounds what follows when a browser has come back: it is finished even if the browser leaves, because codes
+// are single-use and a second call of the same browser waits for the result.
+const finishTime = 30 * time.Second
+
+// finishFlow calls do for the first code that comes back with a flow, with the record of that flow to fill. Others with
+// the same code wait and find the record; another code is refused with ErrState.
+func (o *options) finishFlow(ctx context.Context, prefix string, f *flow, code string, age time.Duration, do func(ctx context.Context, rec *flowRecord) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
+	defer cancel()
+	key := prefix + "flow:" + f.ID
+	held, unlock, err := o.locker.Lock(ctx, key)
+	if err != nil {
+		return errorf("lock of a flow: %w", err)
+	}
+	defer unlock()
+	sum := sha256.Sum256([]byte(code))
+	hash := base64.RawURLEncoding.EncodeToString(sum[:18])
+	var rec flowRecord
+	switch err := loadRecord(held, o.store, key, &rec, &rec.V); {
+	case errors.Is(err, ErrNotFound):
+		rec = flowRecord{V: 1, Code: hash}
+		if err := storeRecord(held, o.store, key, rec, age); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case rec.Code != hash:
+		return errorf("%w: it came back before with another code", ErrState)
+	}
+	before := rec.User
+	if err := do(held, &rec); err != nil {
+		return err
+	}
+	if rec.User != before {
+		return storeRecord(held, o.store, key, rec, age)
+	}
+	return nil
+}
