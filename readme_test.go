@@ -1,0 +1,44 @@
+package wechatopen_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The two READMEs are equal in structure and code, and their program is the one that CI builds.
+func TestReadmesAgree(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	program := read("_example/minimal/main.go")
+	blocks := regexp.MustCompile("(?s)```[a-z]*\n(.*?)```")
+	comment := regexp.MustCompile(`(?m)\s*(//|#).*$`)
+	shape := func(name string) (headings, rows int, code []string) {
+		text := read(name)
+		found := blocks.FindAllStringSubmatch(text, -1)
+		if len(found) < 2 || found[1][1] != program {
+			t.Errorf("%s: the second block of code is not _example/minimal/main.go", name)
+		}
+		for _, b := range found {
+			code = append(code, comment.ReplaceAllString(b[1], "")) // comments are in the language of the page
+		}
+		text = blocks.ReplaceAllString(text, "")
+		return strings.Count(text, "\n## "), strings.Count(text, "\n|"), code
+	}
+	headings, rows, code := shape("README.md")
+	headingsZH, rowsZH, codeZH := shape("README.zh-CN.md")
+	if headings != headingsZH || rows != rowsZH || strings.Join(code, "\n") != strings.Join(codeZH, "\n") {
+		t.Errorf("README.md has %d sections and %d rows, README.zh-CN.md %d and %d; or their code differs", headings, rows, headingsZH, rowsZH)
+	}
+	for _, command := range []string{"go run ./_example/quickstart", "go test work"} {
+		if !strings.Contains(code[0], command) {
+			t.Errorf("the first block of code lacks %q", command)
+		}
+	}
+}
