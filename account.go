@@ -52,6 +52,9 @@ func NewAccount(creds Credentials, opts ...Option) (*Account, error) {
 func newAuthorizer(p *Platform, appID string) *Account {
 	a := &Account{c: p.c, appID: appID, platform: p, prefix: p.prefix + appID + ":"}
 	a.access.c, a.access.key, a.access.fetch = a.c, a.prefix+"access_token", a.fetchAuthorizerToken
+	if !validAppID(appID) {
+		a.access.err = errorf("%w: %q is not an appid", ErrNotAuthorized, appID)
+	}
 	return a
 }
 
@@ -72,7 +75,7 @@ func (a *Account) ticket(p *atomic.Pointer[CachedTokenSource], kind string) *Cac
 	if s := p.Load(); s != nil {
 		return s
 	}
-	p.CompareAndSwap(nil, &CachedTokenSource{c: a.c, key: a.prefix + "ticket:" + kind, fetch: func(ctx context.Context, _ string) (*fetched, error) {
+	p.CompareAndSwap(nil, &CachedTokenSource{c: a.c, key: a.prefix + "ticket:" + kind, err: a.access.err, fetch: func(ctx context.Context, _ string) (*fetched, error) {
 		var out struct {
 			Ticket    string `json:"ticket"`
 			ExpiresIn Int    `json:"expires_in"`

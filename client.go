@@ -141,7 +141,7 @@ func (c *client) roundTrip(ctx context.Context, method, op, path string, query u
 	u.RawQuery += query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, c.endpoints.API+u.String(), bytes.NewReader(body))
 	if err != nil {
-		return errorf("%s: %w", op, redact(err))
+		return errorf("%s: %w", op, redact(err, query))
 	}
 	if body == nil {
 		req.Body, req.GetBody = http.NoBody, nil
@@ -150,7 +150,7 @@ func (c *client) roundTrip(ctx context.Context, method, op, path string, query u
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return errorf("%s: %w", op, redact(err))
+		return errorf("%s: %w", op, redact(err, query))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -158,7 +158,7 @@ func (c *client) roundTrip(ctx context.Context, method, op, path string, query u
 	}
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return errorf("%s: reading the answer: %w", op, redact(err))
+		return errorf("%s: reading the answer: %w", op, redact(err, query))
 	}
 	if len(answer) > maxAnswer {
 		return errorf("%s: answer of more than %d bytes", op, maxAnswer)

@@ -108,14 +108,39 @@ func (e *prefixedError) Error() string {
 }
 func (e *prefixedError) Unwrap() error { return e.err }
 
-// redact takes the URL, and with it every token and secret in its query, out of an error of net/http.
-func redact(err error) error {
+// redact takes the URL, and with it every token and secret in its query, out of an error of net/http. Transports of
+// other packages quote the URL in texts of their own, so what the query holds is taken out of the text too.
+func redact(err error, query url.Values) error {
 	var ue *url.Error
 	if errors.As(err, &ue) {
-		return ue.Err
+		err = ue.Err
 	}
-	return err
+	text := err.Error()
+	clean := text
+	for _, values := range query {
+		for _, v := range values {
+			if len(v) >= minSecret {
+				clean = strings.ReplaceAll(clean, v, "…")
+				clean = strings.ReplaceAll(clean, url.QueryEscape(v), "…")
+			}
+		}
+	}
+	if clean == text {
+		return err
+	}
+	return &redactedError{clean, err}
 }
+
+// minSecret is shorter than any secret of WeChat, and longer than the values that make an error readable.
+const minSecret = 12
+
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string        { return e.text }
+func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) }
 
 // statusError pairs what a client may see, a status, with why it failed, which only the log and OnError learn.
 type statusError struct {

@@ -216,9 +216,6 @@ func (a *Account) lookUpGrant(held context.Context, at time.Time) (*grantRecord,
 // fetchAuthorizerToken refreshes the token of an account of a platform. WeChat may change the refresh token with it, so
 // that is stored first. WeChat's page: api_authorizer_token.
 func (a *Account) fetchAuthorizerToken(held context.Context, _ string) (*fetched, error) {
-	if !validAppID(a.appID) {
-		return nil, errorf("%w: %q is not an appid", ErrNotAuthorized, a.appID)
-	}
 	grant, err := a.loadGrant(held)
 	if errors.Is(err, ErrNotFound) {
 		return nil, errorf("account %s: %w", a.appID, ErrNotAuthorized)

@@ -64,6 +64,8 @@ type CachedTokenSource struct {
 	// that WeChat refused, or empty.
 	fetch func(ctx context.Context, bad string) (*fetched, error)
 
+	err error // if not nil, what every call of Token returns
+
 	cur atomic.Pointer[current]
 
 	mu       sync.Mutex // guards what follows
@@ -134,6 +136,9 @@ func (s *CachedTokenSource) refreshAhead(ctx context.Context, c *current, due in
 
 // wait joins the flight, or starts one.
 func (s *CachedTokenSource) wait(ctx context.Context, now time.Time) (*Token, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
 	s.mu.Lock()
 	if c := s.cur.Load(); c != nil && now.Before(c.Expiry) {
 		s.mu.Unlock()
