@@ -88,9 +88,9 @@ func (p *Platform) redeem(ctx context.Context, code, appID string, at time.Time)
 	defer cancel()
 	sum := sha256.Sum256([]byte(code))
 	key := p.prefix + "code:" + base64.RawURLEncoding.EncodeToString(sum[:18])
-	held, unlock, err := p.c.locker.Lock(ctx, key)
+	held, unlock, err := p.c.lock(ctx, key)
 	if err != nil {
-		return nil, errorf("lock of an authorization code: %w", err)
+		return nil, err
 	}
 	defer unlock()
 
@@ -137,9 +137,9 @@ func (p *Platform) redeemedElsewhere(ctx context.Context, key, appID string, at 
 		return nil, refusal
 	}
 	a := p.Account(appID)
-	held, unlock, err := p.c.locker.Lock(ctx, a.access.key)
+	held, unlock, err := p.c.lock(ctx, a.access.key)
 	if err != nil {
-		return nil, errorf("lock of %s: %w", a.access.key, err)
+		return nil, err
 	}
 	defer unlock()
 	rec, err := a.lookUpGrant(held, at)
@@ -165,9 +165,9 @@ func (p *Platform) queryAuth(ctx context.Context, code string, at time.Time) (*A
 		return nil, errorf("/cgi-bin/component/api_query_auth: the answer names no account")
 	}
 	a := p.Account(info.AppID)
-	held, unlock, err := p.c.locker.Lock(ctx, a.access.key)
+	held, unlock, err := p.c.lock(ctx, a.access.key)
 	if err != nil {
-		return nil, errorf("lock of %s: %w", a.access.key, err)
+		return nil, err
 	}
 	defer unlock()
 	rec := grantRecord{RefreshToken: info.RefreshToken, FuncInfo: funcIDs(info.FuncInfo), Time: at.Unix()}
@@ -258,11 +258,10 @@ func (a *Account) refresh(held context.Context, grant grantRecord) (*fetched, er
 	if err != nil {
 		return nil, err
 	}
-	if out.RefreshToken != "" && out.RefreshToken != grant.RefreshToken {
-		grant.V, grant.RefreshToken = 1, out.RefreshToken
-		if err := storeRecord(held, a.c.store, a.grantKey(), grant, 0); err != nil {
-			return nil, err
-		}
+	// Written even when nothing changed: a Store that encrypts thereby moves it to its newest key.
+	grant.V, grant.RefreshToken = 1, firstOf(out.RefreshToken, grant.RefreshToken)
+	if err := storeRecord(held, a.c.store, a.grantKey(), grant, 0); err != nil {
+		return nil, err
 	}
 	return &fetched{out.Token, out.ExpiresIn}, nil
 }
@@ -274,9 +273,9 @@ func (p *Platform) unauthorized(ctx context.Context, appID string, at time.Time)
 	// The tickets first: whoever refreshes one of them waits for the token.
 	sources := []*CachedTokenSource{a.JSAPITicket(), a.CardTicket(), &a.access}
 	for _, s := range sources {
-		held, unlock, err := p.c.locker.Lock(ctx, s.key)
+		held, unlock, err := p.c.lock(ctx, s.key)
 		if err != nil {
-			return errorf("lock of %s: %w", s.key, err)
+			return err
 		}
 		defer unlock()
 		ctx = held // all of them are held from here on

@@ -2,7 +2,6 @@ package wechatopen
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -124,9 +123,9 @@ func (p *Platform) loadTicket(ctx context.Context) (rec ticketRecord, err error)
 
 // saveTicket keeps a ticket unless a newer one is there.
 func (p *Platform) saveTicket(ctx context.Context, ticket string, at time.Time) error {
-	held, unlock, err := p.c.locker.Lock(ctx, p.ticketKey())
+	held, unlock, err := p.c.lock(ctx, p.ticketKey())
 	if err != nil {
-		return errorf("lock of the ticket: %w", err)
+		return err
 	}
 	defer unlock()
 	switch old, err := p.loadTicket(held); {
@@ -139,25 +138,5 @@ func (p *Platform) saveTicket(ctx context.Context, ticket string, at time.Time) 
 		return err
 	}
 	p.token.retryNow()
-	return nil
-}
-
-// loadRecord reads a record of this package; the error wraps [ErrNotFound] if there is none.
-func loadRecord(ctx context.Context, s Store, key string, rec any, version *int) error {
-	b, err := s.Get(ctx, key)
-	if err != nil {
-		return errorf("store: %s: %w", key, err)
-	}
-	return unmarshalRecord(key, b, rec, version)
-}
-
-func storeRecord(ctx context.Context, s Store, key string, rec any, ttl time.Duration) error {
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return errorf("store: %s: %w", key, err)
-	}
-	if err := s.Set(ctx, key, b, ttl); err != nil {
-		return errorf("store: %s: %w", key, err)
-	}
 	return nil
 }

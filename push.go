@@ -148,9 +148,9 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 func (o *options) handleOnce(ctx context.Context, prefix string, msg []byte, handle func(context.Context) error) error {
 	sum := sha256.Sum256(msg)
 	key := prefix + "push:" + base64.RawURLEncoding.EncodeToString(sum[:18])
-	held, unlock, err := o.locker.Lock(ctx, key)
+	held, unlock, err := o.lock(ctx, key)
 	if err != nil {
-		return errorf("push: lock: %w", err)
+		return err
 	}
 	defer unlock()
 	switch _, err := o.store.Get(held, key); {

@@ -121,9 +121,9 @@ func (o *options) finishFlow(ctx context.Context, prefix string, f *flow, code s
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 	defer cancel()
 	key := prefix + "flow:" + f.ID
-	held, unlock, err := o.locker.Lock(ctx, key)
+	held, unlock, err := o.lock(ctx, key)
 	if err != nil {
-		return errorf("lock of a flow: %w", err)
+		return err
 	}
 	defer unlock()
 	sum := sha256.Sum256([]byte(code))

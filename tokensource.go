@@ -2,7 +2,6 @@ package wechatopen
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -234,9 +233,9 @@ func (s *CachedTokenSource) obtain(ctx context.Context, bad string) (*current, e
 	if c, err := s.load(ctx); err != nil || good(c) {
 		return c, err
 	}
-	held, unlock, err := s.c.locker.Lock(ctx, s.key)
+	held, unlock, err := s.c.lock(ctx, s.key)
 	if err != nil {
-		return nil, errorf("lock of %s: %w", s.key, err)
+		return nil, err
 	}
 	defer unlock()
 	if c, err := s.load(held); err != nil || good(c) {
@@ -266,11 +265,8 @@ func (s *CachedTokenSource) keep(held context.Context, start time.Time, f *fetch
 	}
 	life := min(time.Duration(min(f.expiresIn, Int(maxTokenLife/time.Second)))*time.Second, maxTokenLife)
 	c := newCurrent(f.value, start.Add(life), life)
-	rec, err := json.Marshal(tokenRecord{V: 1, Value: f.value, Expiry: c.Expiry.Unix(), Life: int64(life / time.Second)})
-	if err != nil {
-		return nil, errorf("%s: %w", s.key, err)
-	}
-	if err := s.c.store.Set(held, s.key, rec, life); err != nil {
+	rec := tokenRecord{V: 1, Value: f.value, Expiry: c.Expiry.Unix(), Life: int64(life / time.Second)}
+	if err := storeRecord(held, s.c.store, s.key, rec, life); err != nil {
 		// The token is good and WeChat has replaced the old one, so this process uses it; others will find their own.
 		s.c.logger.Error("wechatopen: token could not be stored", "key", s.key, "error", err.Error())
 	}
@@ -279,15 +275,12 @@ func (s *CachedTokenSource) keep(held context.Context, start time.Time, f *fetch
 
 // load reads the token from the Store; nil if there is none.
 func (s *CachedTokenSource) load(ctx context.Context) (*current, error) {
-	b, err := s.c.store.Get(ctx, s.key)
+	var rec tokenRecord
+	err := loadRecord(ctx, s.c.store, s.key, &rec, &rec.V)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, errorf("store: %s: %w", s.key, err)
-	}
-	var rec tokenRecord
-	if err := unmarshalRecord(s.key, b, &rec, &rec.V); err != nil {
 		return nil, err
 	}
 	life := time.Duration(rec.Life) * time.Second
@@ -373,16 +366,4 @@ func (s *CachedTokenSource) retryNow() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failures, s.lastErr = 0, nil
-}
-
-// unmarshalRecord reads what this package wrote into the Store. What it cannot read is an error, never a miss: it is not
-// overwritten by accident.
-func unmarshalRecord(key string, b []byte, rec any, version *int) error {
-	if err := json.Unmarshal(b, rec); err != nil {
-		return errorf("store: the value of %s is not readable: damaged, or sealed by another program", key)
-	}
-	if *version != 1 {
-		return errorf("store: the value of %s has version %d; this release reads version 1", key, *version)
-	}
-	return nil
 }
