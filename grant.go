@@ -119,22 +119,8 @@ func (p *Platform) redeemed(ctx context.Context, key string) (*Authorization, er
 }
 
 func (p *Platform) redeemedElsewhere(ctx context.Context, key, appID string, at time.Time, refusal error) (*Authorization, error) {
-	const tries, pause = 10, 200 * time.Millisecond // the other process is at most one call of WeChat and two writes away
-	for range tries {
-		if done, err := p.redeemed(ctx, key); done != nil || err != nil {
-			return done, err
-		}
-		if appID != "" {
-			break
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil, refusal
-		}
-	}
 	if appID == "" {
-		return nil, refusal
+		return p.awaitRedeemed(ctx, key, refusal)
 	}
 	a := p.Account(appID)
 	held, unlock, err := p.c.lock(ctx, a.access.key)
@@ -147,6 +133,26 @@ func (p *Platform) redeemedElsewhere(ctx context.Context, key, appID string, at 
 		return nil, errorf("%w; and looking the account up: %w", refusal, err)
 	}
 	return &Authorization{AppID: appID, FuncInfo: rec.FuncInfo, HasToken: rec.RefreshToken != ""}, nil
+}
+
+// awaitRedeemed waits for the result of another process, which is at most one call of WeChat and two writes away. Where a
+// Locker keeps processes apart there is nothing to wait for.
+func (p *Platform) awaitRedeemed(ctx context.Context, key string, refusal error) (*Authorization, error) {
+	const tries, pause = 5, 200 * time.Millisecond
+	if _, alone := p.c.locker.(*memoryLocker); !alone {
+		return nil, refusal
+	}
+	for range tries {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, refusal
+		}
+		if done, err := p.redeemed(ctx, key); done != nil || err != nil {
+			return done, err
+		}
+	}
+	return nil, refusal
 }
 
 // queryAuth spends the code and stores the grant, then the token that comes with it.
@@ -267,15 +273,15 @@ func (a *Account) refresh(held context.Context, grant grantRecord) (*fetched, er
 }
 
 // unauthorized removes everything of an account that revoked its authorization at the given time. A push that came late,
-// after the account had authorized the platform again, removes nothing.
-func (p *Platform) unauthorized(ctx context.Context, appID string, at time.Time) error {
+// after the account had authorized the platform again, removes nothing: it is over.
+func (p *Platform) unauthorized(ctx context.Context, appID string, at time.Time) (over bool, err error) {
 	a := p.Account(appID)
 	// The tickets first: whoever refreshes one of them waits for the token.
 	sources := []*CachedTokenSource{a.JSAPITicket(), a.CardTicket(), &a.access}
 	for _, s := range sources {
 		held, unlock, err := p.c.lock(ctx, s.key)
 		if err != nil {
-			return err
+			return false, err
 		}
 		defer unlock()
 		ctx = held // all of them are held from here on
@@ -284,26 +290,26 @@ func (p *Platform) unauthorized(ctx context.Context, appID string, at time.Time)
 	switch {
 	case errors.Is(err, ErrNotFound):
 	case err != nil:
-		return err
+		return false, err
 	case at.Unix() <= grant.Time:
 		// Two clocks, or a push out of order: WeChat itself knows.
 		_, err := p.authorizerInfo(ctx, appID)
 		if err == nil {
 			p.c.logger.Info("wechatopen: an unauthorized push came late: the account authorizes the platform again", "account", appID)
-			return nil
+			return true, nil
 		}
 		if !hasCode(err, codeNotAuthorizedToComp) {
-			return err
+			return false, err
 		}
 	}
 	for _, s := range sources {
 		if err := s.forget(ctx); err != nil {
-			return errorf("store: %s: %w", s.key, err)
+			return false, errorf("store: %s: %w", s.key, err)
 		}
 	}
 	if err := p.c.store.Delete(ctx, a.grantKey()); err != nil {
-		return errorf("store: %s: %w", a.grantKey(), err)
+		return false, errorf("store: %s: %w", a.grantKey(), err)
 	}
 	p.accounts.CompareAndDelete(appID, a)
-	return nil
+	return false, nil
 }

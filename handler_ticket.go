@@ -21,8 +21,9 @@ import (
 type TicketHandler struct {
 	Platform *Platform // required
 
-	// OnEvent is told of every push after the platform has dealt with it, also of kinds that this package does not know.
-	// WeChat waits 5 seconds in all. Nil: nobody is told.
+	// OnEvent is told of every push after the platform has dealt with it, also of kinds that this package does not know;
+	// but not of an authorization, or the end of one, that came late and is no longer so. WeChat waits 5 seconds in all.
+	// Nil: nobody is told.
 	OnEvent func(ctx context.Context, e *Event) error
 
 	// OnError answers in the handler's place; [HTTPStatus] says with what. Nil: the error is logged and the status
@@ -89,11 +90,9 @@ func (h *TicketHandler) handle(w http.ResponseWriter, r *http.Request) (infoType
 		e.CreateTime = in.sent
 	}
 	err = p.c.handleOnce(r.Context(), p.prefix, in.msg, func(ctx context.Context) error {
-		if err := p.apply(ctx, e, ticket); err != nil {
+		over, err := p.apply(ctx, e, ticket)
+		if err != nil || over || h.OnEvent == nil {
 			return err
-		}
-		if h.OnEvent == nil {
-			return nil
 		}
 		return h.OnEvent(ctx, e)
 	})
@@ -104,33 +103,32 @@ func (h *TicketHandler) handle(w http.ResponseWriter, r *http.Request) (infoType
 	return e.InfoType, err
 }
 
-// apply changes the Store as an event says.
-func (p *Platform) apply(ctx context.Context, e *Event, ticket string) error {
+// apply changes the Store as an event says. over is true for an authorization that came late and has been revoked since:
+// it is no news.
+func (p *Platform) apply(ctx context.Context, e *Event, ticket string) (over bool, err error) {
 	switch e.InfoType {
 	case InfoTicket:
 		if ticket == "" {
-			return withStatus(http.StatusBadRequest, errorf("push: a ticket push without a ticket"))
+			return false, withStatus(http.StatusBadRequest, errorf("push: a ticket push without a ticket"))
 		}
-		return p.saveTicket(ctx, ticket, e.CreateTime)
+		return false, p.saveTicket(ctx, ticket, e.CreateTime)
 	case InfoAuthorized, InfoUpdateAuthorized, InfoUnauthorized:
 		if !validAppID(e.AuthorizerAppID) {
-			return withStatus(http.StatusBadRequest, errorf("push: %s without a usable AuthorizerAppid", e.InfoType))
+			return false, withStatus(http.StatusBadRequest, errorf("push: %s without a usable AuthorizerAppid", e.InfoType))
 		}
+	default:
+		return false, nil
 	}
-	switch e.InfoType {
-	case InfoAuthorized, InfoUpdateAuthorized:
-		if e.AuthorizationCode == "" {
-			return withStatus(http.StatusBadRequest, errorf("push: %s without AuthorizationCode", e.InfoType))
-		}
-		_, err := p.redeem(ctx, e.AuthorizationCode, e.AuthorizerAppID, e.CreateTime)
-		if errors.Is(err, ErrNotAuthorized) {
-			// It came late, and the account has revoked its authorization since.
-			p.c.logger.Info("wechatopen: an authorization is over already", "account", e.AuthorizerAppID, "error", err.Error())
-			return nil
-		}
-		return err
-	case InfoUnauthorized:
+	if e.InfoType == InfoUnauthorized {
 		return p.unauthorized(ctx, e.AuthorizerAppID, e.CreateTime)
 	}
-	return nil
+	if e.AuthorizationCode == "" {
+		return false, withStatus(http.StatusBadRequest, errorf("push: %s without AuthorizationCode", e.InfoType))
+	}
+	_, err = p.redeem(ctx, e.AuthorizationCode, e.AuthorizerAppID, e.CreateTime)
+	if errors.Is(err, ErrNotAuthorized) {
+		p.c.logger.Info("wechatopen: an authorized push came late: the account has revoked it since", "account", e.AuthorizerAppID, "error", err.Error())
+		return true, nil
+	}
+	return false, err
 }

@@ -129,8 +129,28 @@ func (s *CachedTokenSource) refreshAhead(ctx context.Context, c *current, due in
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.flight == nil {
-		s.start(ctx)
+		s.start(ctx, c.Expiry)
 	}
+}
+
+// freshen brings a token that lives longer than until, from the Store or from WeChat, whatever was remembered of an
+// earlier failure.
+func (s *CachedTokenSource) freshen(ctx context.Context, until time.Time) error {
+	for range 2 { // a flight that was under way may have looked for less
+		if c := s.cur.Load(); c != nil && c.Expiry.After(until) {
+			return nil
+		}
+		s.mu.Lock()
+		if s.flight == nil {
+			s.start(ctx, until)
+		}
+		f := s.flight
+		s.mu.Unlock()
+		if _, err := f.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // wait joins the flight, or starts one.
@@ -149,10 +169,14 @@ func (s *CachedTokenSource) wait(ctx context.Context, now time.Time) (*Token, er
 			s.mu.Unlock()
 			return nil, err
 		}
-		s.start(ctx)
+		s.start(ctx, time.Time{})
 	}
 	f := s.flight
 	s.mu.Unlock()
+	return f.wait(ctx)
+}
+
+func (f *flight) wait(ctx context.Context) (*Token, error) {
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -164,8 +188,9 @@ func (s *CachedTokenSource) wait(ctx context.Context, now time.Time) (*Token, er
 	return &f.cur.Token, nil
 }
 
-// start begins a flight on a context of its own: it outlives the caller who needed it first. mu is held.
-func (s *CachedTokenSource) start(ctx context.Context) {
+// start begins a flight that brings a token which lives longer than until. It is on a context of its own: it outlives the
+// caller who needed it first. mu is held.
+func (s *CachedTokenSource) start(ctx context.Context, until time.Time) {
 	f := &flight{gen: s.gen, done: make(chan struct{})}
 	s.flight = f
 	bad := s.bad
@@ -174,7 +199,7 @@ func (s *CachedTokenSource) start(ctx context.Context) {
 		defer cancel()
 		f.err = errorf("token refresh ended early") // what stands if a hook of the application ends this goroutine
 		defer s.land(f)
-		f.cur, f.err = s.obtain(ctx, bad)
+		f.cur, f.err = s.obtain(ctx, bad, until)
 	}()
 }
 
@@ -220,15 +245,9 @@ func (s *CachedTokenSource) backoff(err error) time.Duration {
 }
 
 // obtain takes the token from the Store if a good one is there, and from WeChat otherwise.
-func (s *CachedTokenSource) obtain(ctx context.Context, bad string) (*current, error) {
-	present := s.cur.Load()
+func (s *CachedTokenSource) obtain(ctx context.Context, bad string, until time.Time) (*current, error) {
 	good := func(c *current) bool {
-		now := s.c.now()
-		if c == nil || c.Value == bad || !now.Before(c.Expiry) {
-			return false
-		}
-		// With a token in hand this is a refresh ahead of time, and only a later one will do.
-		return present == nil || !now.Before(present.Expiry) || now.UnixNano() < c.refresh.Load()
+		return c != nil && c.Value != bad && c.Expiry.After(until) && c.Expiry.After(s.c.now())
 	}
 	if c, err := s.load(ctx); err != nil || good(c) {
 		return c, err

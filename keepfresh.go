@@ -1,0 +1,191 @@
+package wechatopen
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"hash/fnv"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// FreshOptions says what [Platform.KeepFresh] does.
+type FreshOptions struct {
+	// Accounts yields the appids to keep fresh; it is asked again every round, 90 minutes. Nil: all that WeChat lists as
+	// authorizing the platform.
+	Accounts func(ctx context.Context) iter.Seq2[string, error]
+
+	// Parallel is how many accounts are refreshed at a time. Zero: 8.
+	Parallel int
+}
+
+const (
+	// freshRound is how often each account is visited. A token lives two hours: after a visit it outlives the next one.
+	freshRound = 90 * time.Minute
+	// freshMargin is how much longer than the next visit a token must live for this visit to leave it alone.
+	freshMargin = refreshAhead
+	// freshTick is how often the accounts that are due are looked for.
+	freshTick = time.Second
+	// freshRetry is when an account whose refresh failed is visited again, while its token is still valid.
+	freshRetry = 5 * time.Minute
+	// freshTries is how often that is done within a round.
+	freshTries = 4
+)
+
+// KeepFresh refreshes the tokens of all authorizers ahead of time, so that none of them is fetched while a customer
+// waits. It returns when ctx ends, with its cause, and may run in every process of a platform: they share the work by
+// the Store and the Locker. Without it tokens are refreshed on use.
+//
+// Each account has a moment of its own in a round of 90 minutes, by the hash of its appid, so that calls are spread
+// evenly over time. A failed refresh is tried again four times, five minutes apart.
+func (p *Platform) KeepFresh(ctx context.Context, o FreshOptions) error {
+	if o.Accounts == nil {
+		o.Accounts = p.listedAppIDs
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = 8
+	}
+	k := &keeper{
+		p: p, o: o,
+		// Processes come to an account at different times: the later one finds it fresh without waiting for a lock.
+		delay: rand.N(time.Minute),
+	}
+	return k.run(ctx)
+}
+
+func (p *Platform) listedAppIDs(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for a, err := range p.Authorizers(ctx) {
+			if err == nil && !a.HasToken {
+				continue
+			}
+			if !yield(a.AppID, err) {
+				return
+			}
+		}
+	}
+}
+
+// keeper is one run of KeepFresh.
+type keeper struct {
+	p     *Platform
+	o     FreshOptions
+	delay time.Duration
+
+	round []visitTime // of this round, in order; the first next of them have been visited
+	next  int
+	start time.Time // of this round
+
+	mu    sync.Mutex
+	again []visitTime // failed visits, in order of time
+}
+
+// visitTime is when in a round, or in time since its start, an account is due.
+type visitTime struct {
+	appID string
+	at    time.Duration
+	tries int
+}
+
+func (k *keeper) run(ctx context.Context) error {
+	tick := time.NewTicker(freshTick)
+	defer tick.Stop()
+	for {
+		if now := k.p.c.now(); k.start.IsZero() || now.Sub(k.start) >= freshRound {
+			k.begin(ctx, now)
+		}
+		k.visitDue(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// begin lists the accounts of a round. If that fails, the round is that of last time. Rounds begin at the same times in
+// all processes and after a restart, so that an account keeps its moment.
+func (k *keeper) begin(ctx context.Context, now time.Time) {
+	start := now.Truncate(freshRound)
+	var round []visitTime
+	for appID, err := range k.o.Accounts(ctx) {
+		if err != nil {
+			if ctx.Err() == nil {
+				k.p.c.logger.Warn("wechatopen: KeepFresh could not list the accounts", "error", err.Error())
+			}
+			round = nil
+			break
+		}
+		round = append(round, visitTime{appID: appID, at: phase(appID)})
+	}
+	if round != nil {
+		slices.SortFunc(round, func(a, b visitTime) int { return cmp.Compare(a.at, b.at) })
+		k.round = round
+	}
+	first := k.start.IsZero()
+	k.start, k.next, k.again = start, 0, nil
+	if first { // those whose moment has passed are visited in the next round, or refreshed on use until then
+		since := now.Sub(start) - k.delay
+		k.next, _ = slices.BinarySearchFunc(k.round, since, func(v visitTime, d time.Duration) int { return cmp.Compare(v.at, d) })
+	}
+}
+
+// phase is an account's moment in a round.
+func phase(appID string) time.Duration {
+	h := fnv.New64a()
+	h.Write([]byte(appID))
+	return time.Duration(h.Sum64() % uint64(freshRound-2*time.Minute))
+}
+
+// visitDue visits the accounts whose moment has come, Parallel at a time, and waits for them.
+func (k *keeper) visitDue(ctx context.Context) {
+	since := k.p.c.now().Sub(k.start) - k.delay
+	var due []visitTime
+	for ; k.next < len(k.round) && k.round[k.next].at <= since; k.next++ {
+		due = append(due, k.round[k.next])
+	}
+	for len(k.again) > 0 && k.again[0].at <= since {
+		due = append(due, k.again[0])
+		k.again = k.again[1:]
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, k.o.Parallel)
+	for _, v := range due {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			k.visit(ctx, v)
+		})
+	}
+	wg.Wait()
+}
+
+// visit refreshes one account unless its token outlives the next visit.
+func (k *keeper) visit(ctx context.Context, v visitTime) {
+	shared, ok := k.p.accounts.Load(v.appID)
+	if !ok { // not in use in this process: it need not stay in memory
+		shared = newAuthorizer(k.p, v.appID)
+	}
+	err := shared.(*Account).access.freshen(ctx, k.p.c.now().Add(freshRound+freshMargin))
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	k.p.c.logger.Warn("wechatopen: KeepFresh", "account", v.appID, "error", err.Error())
+	if errors.Is(err, ErrNotAuthorized) || hasCode(err, codeDailyQuota) || v.tries >= freshTries {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	v.tries++
+	v.at = k.p.c.now().Sub(k.start) - k.delay + freshRetry
+	k.again = append(k.again, v)
+}
