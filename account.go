@@ -20,6 +20,8 @@ type Account struct {
 	codec    *msgcrypt.Codec // nil for an authorizer, and without Token
 	prefix   string          // of its keys in the Store, with the colon
 
+	userName atomic.Pointer[string] // original id, once known
+
 	access CachedTokenSource
 	jsapi  atomic.Pointer[CachedTokenSource] // made when first asked for: most accounts of a platform need none
 	card   atomic.Pointer[CachedTokenSource]

@@ -307,8 +307,10 @@ func (p *Platform) unauthorized(ctx context.Context, appID string, at time.Time)
 			return false, errorf("store: %s: %w", s.key, err)
 		}
 	}
-	if err := p.c.store.Delete(ctx, a.grantKey()); err != nil {
-		return false, errorf("store: %s: %w", a.grantKey(), err)
+	for _, key := range []string{a.grantKey(), a.originalIDKey()} {
+		if err := p.c.store.Delete(ctx, key); err != nil {
+			return false, errorf("store: %s: %w", key, err)
+		}
 	}
 	p.accounts.CompareAndDelete(appID, a)
 	return false, nil

@@ -30,9 +30,11 @@ const (
 // push is what WeChat posted, verified and decrypted.
 type push struct {
 	msg   []byte
+	to    string    // ToUserName of the envelope
 	sent  time.Time // timestamp of the signed query
 	nonce string
 	used  msgcrypt.Used
+	plain bool // it was not encrypted, and its reply is not
 }
 
 // readPush reads a push in safe mode: signature first, then decryption, then the appid. There is no plain mode, and
@@ -61,7 +63,25 @@ func readPush(w http.ResponseWriter, r *http.Request, codec *msgcrypt.Codec, win
 	if err != nil {
 		return nil, refuse(err.Error())
 	}
-	return &push{msg: msg, sent: q.sent, nonce: q.nonce, used: used}, nil
+	return &push{msg: msg, to: root.get("ToUserName"), sent: q.sent, nonce: q.nonce, used: used}, nil
+}
+
+// readPlainPush reads a push in plain mode, whose signature covers the token, the time and a nonce, but not the message:
+// who has seen one push can send another message with its query, for as long as the window is. Only an account of one's
+// own that asks for it by name gets here.
+func readPlainPush(w http.ResponseWriter, r *http.Request, codec *msgcrypt.Codec, window time.Duration, now time.Time) (*push, error) {
+	q, err := signedQuery(r, "signature", window, now)
+	if err != nil {
+		return nil, err
+	}
+	if !codec.Signed(q.signature, q.timestamp, q.nonce) {
+		return nil, refuse(msgcrypt.ErrSignature.Error())
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	return &push{msg: body, sent: q.sent, nonce: q.nonce, plain: true}, nil
 }
 
 // verifyURL answers WeChat's check of a callback URL: GET with echostr, signed like a plain push, or with msg_signature

@@ -98,3 +98,9 @@ func (e *element) time(name string) time.Time {
 	}
 	return time.Time{}
 }
+
+// float is 0 where no number stands.
+func (e *element) float(name string) float64 {
+	f, _ := strconv.ParseFloat(e.get(name), 64)
+	return f
+}

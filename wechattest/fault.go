@@ -18,7 +18,7 @@ type Fault struct {
 	Body    []byte          // sent instead of JSON; nil none, empty an empty answer
 	Latency time.Duration   // real time that the answer takes; ends early when the client leaves or the server closes
 	Gate    <-chan struct{} // the call waits until it is closed; nil no wait
-	Cut     bool            // the connection is closed in the middle of the answer
+	Cut     bool            // the connection is closed in the middle of the answer; before it, if Body is empty but not nil
 
 	// After lets the call take effect first, and wait and be answered wrongly then: what WeChat did, and the caller
 	// does not know.

@@ -2,7 +2,6 @@ package wechattest
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,10 +16,10 @@ const maxBody = 4 << 20
 
 // route is what the server does at one path: api or page is set.
 type route struct {
-	method string   // "" GET or POST
-	token  tokenUse // of an api
-	free   bool     // an api that is not counted against the daily quota
-	plain  bool     // answered as text/plain, as /sns/ is, though it is JSON
+	method string                   // "" GET or POST
+	token  tokenUse                 // of an api
+	free   bool                     // an api that is not counted against the daily quota
+	plain  bool                     // answered as text/plain, as /sns/ is, though it is JSON
 	api    func(*call) (any, error) // called with Server.mu held; what it returns is sent as JSON
 	page   func(*call) reply        // called without
 }
@@ -68,6 +67,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.journal.finish(c.entry, rp, c.appID, c.misuse)
 	s.cfg.Logf("wechattest: %s %s: %d errcode %d %s", r.Method, r.URL.Path, rp.status, rp.errCode, c.misuse)
+	if cut && len(rp.body) == 0 {
+		panic(http.ErrAbortHandler) // net/http's way to close the connection
+	}
 	for k, v := range rp.header {
 		w.Header()[k] = v
 	}
@@ -79,7 +81,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if cut {
 		w.Write(rp.body[:len(rp.body)/2])
 		http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler) // net/http's way to close the connection
+		panic(http.ErrAbortHandler)
 	}
 	w.Write(rp.body)
 }
@@ -193,9 +195,6 @@ func (c *call) wait(done <-chan struct{}) bool {
 	}
 	return false
 }
-
-// context is that of the server, which ends with Close, not with the request.
-func (c *call) context() context.Context { return c.Server.ctx }
 
 func encodeJSON(v any) []byte {
 	var b bytes.Buffer

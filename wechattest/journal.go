@@ -1,6 +1,8 @@
 package wechattest
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -46,6 +48,7 @@ type journal struct {
 	head     int
 	counts   map[string]int
 	byRID    map[string]*Call
+	arrived  chan struct{} // closed when the next call arrives; nil nobody waits
 	misused  []Call
 	allowed  map[string]bool
 	allowAll bool
@@ -58,6 +61,10 @@ func (j *journal) add(c *Call) {
 		j.counts, j.byRID = map[string]int{}, map[string]*Call{}
 	}
 	j.counts[c.Path]++
+	if j.arrived != nil {
+		close(j.arrived)
+		j.arrived = nil
+	}
 	if len(j.calls) < j.limit {
 		j.calls = append(j.calls, c)
 		return
@@ -153,6 +160,28 @@ func (s *Server) Count(path string) int {
 	s.journal.mu.Lock()
 	defer s.journal.mu.Unlock()
 	return s.journal.counts[path]
+}
+
+// WaitCount blocks until Count(path) is n or more. The error is that of ctx.
+func (s *Server) WaitCount(ctx context.Context, path string, n int) error {
+	j := &s.journal
+	for {
+		j.mu.Lock()
+		if j.counts[path] >= n {
+			j.mu.Unlock()
+			return nil
+		}
+		if j.arrived == nil {
+			j.arrived = make(chan struct{})
+		}
+		arrived := j.arrived
+		j.mu.Unlock()
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			return fmt.Errorf("wechattest: waiting for %d calls of %s: %w", n, path, ctx.Err())
+		}
+	}
 }
 
 // ResetJournal forgets every call and count. What Start reports as misuse is kept.

@@ -8,11 +8,20 @@ type quota struct {
 	day    string                    // the day that used counts
 	used   map[string]map[string]int // account, path
 	month  string                    // the month that clears counts
-	clears map[string]int            // by account
+	clears map[clearKey]int
 }
 
-// clearsPerMonth is how often an account may clear its quota.
-const clearsPerMonth = 10
+// clearKey counts clears of everything apart from clears of single paths.
+type clearKey struct {
+	appID string
+	all   bool
+}
+
+// How often an account may clear its quota: of all paths, and of single ones.
+const (
+	clearsPerMonth     = 10
+	pathClearsPerMonth = 50
+)
 
 func defaultQuota() map[string]int {
 	return map[string]int{"/cgi-bin/token": 2000, "/cgi-bin/message/custom/send": 500_000}
@@ -24,7 +33,7 @@ func (q *quota) roll(now time.Time) {
 		q.day, q.used = day, map[string]map[string]int{}
 	}
 	if month := now.Format("2006-01"); month != q.month {
-		q.month, q.clears = month, map[string]int{}
+		q.month, q.clears = month, map[clearKey]int{}
 	}
 }
 
@@ -45,11 +54,15 @@ func (q *quota) spend(now time.Time, path, appID string) bool {
 // clear forgets the calls of today, of one path or ("") of all, or reports false if the month's clears are used up.
 func (q *quota) clear(now time.Time, appID, path string) bool {
 	q.roll(now)
-	if q.clears[appID] >= clearsPerMonth {
+	key, limit := clearKey{appID, path == ""}, pathClearsPerMonth
+	if key.all {
+		limit = clearsPerMonth
+	}
+	if q.clears[key] >= limit {
 		return false
 	}
-	q.clears[appID]++
-	if path == "" {
+	q.clears[key]++
+	if key.all {
 		delete(q.used, appID)
 	} else {
 		delete(q.used[appID], path)

@@ -3,21 +3,27 @@ package wechattest
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"math/big"
 )
 
 const alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 // randomAlnum is n random letters and digits.
 func randomAlnum(n int) string {
-	b := make([]byte, n)
-	for i := range b {
-		k, _ := rand.Int(rand.Reader, big.NewInt(int64(len(alphanumeric)))) // crypto/rand.Reader never fails
-		b[i] = alphanumeric[k.Int64()]
+	out := make([]byte, 0, n)
+	for len(out) < n {
+		var b [64]byte
+		rand.Read(b[:])
+		for _, v := range b {
+			// What is left over by the largest multiple of 62 would favour some characters.
+			if v < 248 && len(out) < n {
+				out = append(out, alphanumeric[v%62])
+			}
+		}
 	}
-	return string(b)
+	return string(out)
 }
 
 // randomURLSafe is n random characters of URL-safe base64.
@@ -47,4 +53,11 @@ func newJSTicket() string      { return randomURLSafe(86) }
 func newRID() string {
 	h := randomHex(24)
 	return fmt.Sprintf("%s-%s-%s", h[:8], h[8:16], h[16:])
+}
+
+// newMsgID is a MsgId as large as WeChat's are.
+func newMsgID() int64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return int64(binary.BigEndian.Uint64(b[:])>>4 | 1<<60)
 }

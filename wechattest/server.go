@@ -37,9 +37,12 @@ type Config struct {
 	PushAttempts int
 	// PushTimeout is how long each attempt may take, in real time. 0: 5 s.
 	PushTimeout time.Duration
+	// StopAfter stops a component's ticket pushes, as StopPushes does, when this many tickets in a row were not taken.
+	// 0: never.
+	StopAfter int
 	// DoubleCallback makes each [Browser] request the callback URL of a login twice at the same time.
 	DoubleCallback bool
-	// JournalSize is how many calls the journal keeps; the oldest are dropped first. 0: 1,000,000.
+	// JournalSize is how many calls the journal keeps; the oldest are dropped first. 0: 250,000.
 	JournalSize int
 	// Logf is told of requests, pushes and misuse. Nil: nobody is.
 	Logf func(format string, args ...any)
@@ -66,7 +69,7 @@ func (c Config) withDefaults() Config {
 		c.PushTimeout = 5 * time.Second
 	}
 	if c.JournalSize <= 0 {
-		c.JournalSize = 1_000_000
+		c.JournalSize = 250_000
 	}
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
@@ -104,7 +107,7 @@ type Server struct {
 	tokens       map[string]*apiToken
 	preAuthCodes pool[preAuthCode]
 	authCodes    pool[authCode]
-	loginCodes   pool[loginCode]
+	loginCodes   pool[login]
 	userTokens   pool[*userToken] // by access token
 	refreshes    pool[*userToken] // by refresh token
 	quota        quota

@@ -1,0 +1,133 @@
+// Command wechatsim plays WeChat's side of the Open Platform, so that a service in any language can be developed without
+// WeChat. It prints what the service has to be configured with, pushes a ticket at once and every ten minutes, and shows
+// what happens at its address in a browser.
+//
+//	wechatsim -addr 127.0.0.1:8600 -event-url http://localhost:8080/wechat/event -domain localhost:8080
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/wechatopen/wechatopen/wechattest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "wechatsim:", err)
+		os.Exit(1)
+	}
+}
+
+const (
+	ticketEvery = 10 * time.Minute
+	retryEvery  = 5 * time.Second // until the service is up and has taken its first ticket
+	journalSize = 10_000
+)
+
+// run simulates WeChat until ctx ends, and writes to out what a service has to know and what is pushed to it.
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("wechatsim", flag.ContinueOnError)
+	flags.SetOutput(out)
+	addr := flags.String("addr", "127.0.0.1:8600", "`address` to listen on")
+	eventURL := flags.String("event-url", "", "`URL` of the service that tickets and authorizations are pushed to")
+	messageURL := flags.String("message-url", "", "`URL` that messages are pushed to; $APPID$ becomes the account's appid")
+	component := flags.String("component", "", "the platform, as `appid:secret:token:key`; made up if empty")
+	domain := flags.String("domain", "", "`host[:port]` of the service; empty: redirects are not checked")
+	verbose := flags.Bool("v", false, "print every request")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	cfg := wechattest.ComponentConfig{EventURL: *eventURL, MessageURL: *messageURL, Domain: *domain}
+	if *component != "" {
+		parts := strings.Split(*component, ":")
+		if len(parts) != 4 || len(parts[3]) != 43 {
+			return errors.New("-component is not appid:secret:token:key with a key of 43 characters")
+		}
+		cfg.AppID, cfg.AppSecret, cfg.Token, cfg.EncodingAESKey = parts[0], parts[1], parts[2], parts[3]
+	}
+
+	var mu sync.Mutex // requests are logged from many goroutines
+	logf := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(out, "# "+format+"\n", args...)
+	}
+	config := wechattest.Config{Addr: *addr, JournalSize: journalSize}
+	if *verbose {
+		config.Logf = logf
+	}
+	s, err := wechattest.New(config)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	comp := s.AddComponent(cfg)
+	mu.Lock()
+	describe(out, s, comp, *domain)
+	mu.Unlock()
+	if *eventURL != "" {
+		pushTickets(ctx, comp, logf)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// describe adds sample accounts and people and prints what a service is configured with.
+func describe(out io.Writer, s *wechattest.Server, comp *wechattest.Component, domain string) {
+	official := s.AddAccount(wechattest.AccountConfig{Name: "示例公众号", Domain: domain})
+	mini := s.AddAccount(wechattest.AccountConfig{Name: "示例小程序", MiniProgram: true})
+	s.AddUser(wechattest.UserConfig{Name: "小明"})
+	s.AddUser(wechattest.UserConfig{Name: "Alice"})
+	s.AddUser(wechattest.UserConfig{Name: "快照用户", Snapshot: true})
+	for _, kv := range [][2]string{
+		{"WECHAT_URL", s.URL()},
+		{"COMPONENT_APPID", comp.Credentials().AppID},
+		{"COMPONENT_APPSECRET", comp.Credentials().AppSecret},
+		{"COMPONENT_TOKEN", comp.Credentials().Token},
+		{"COMPONENT_AES_KEY", comp.Credentials().EncodingAESKey},
+		{"ACCOUNT_APPID", official.AppID()},
+		{"ACCOUNT_APPSECRET", official.Credentials().AppSecret},
+		{"ACCOUNT_TOKEN", official.Credentials().Token},
+		{"ACCOUNT_AES_KEY", official.Credentials().EncodingAESKey},
+		{"MINIPROGRAM_APPID", mini.AppID()},
+	} {
+		fmt.Fprintf(out, "%s=%s\n", kv[0], kv[1])
+	}
+}
+
+// pushTickets pushes at once and then every ten minutes, until ctx ends.
+func pushTickets(ctx context.Context, comp *wechattest.Component, logf func(string, ...any)) {
+	taken := false
+	for {
+		wait := ticketEvery
+		if _, err := comp.PushTicket(ctx); err == nil {
+			taken = true
+			logf("ticket pushed")
+		} else {
+			logf("ticket not taken: %v", err)
+			if !taken {
+				wait = retryEvery
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
