@@ -42,18 +42,17 @@ const (
 // Each account has a moment of its own in a round of 90 minutes, by the hash of its appid, so that calls are spread
 // evenly over time. A failed refresh is tried again four times, five minutes apart.
 func (p *Platform) KeepFresh(ctx context.Context, o FreshOptions) error {
-	if o.Accounts == nil {
-		o.Accounts = p.listedAppIDs
+	k := newKeeper(p, o)
+	tick := time.NewTicker(freshTick)
+	defer tick.Stop()
+	for {
+		k.step(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	if o.Parallel <= 0 {
-		o.Parallel = 8
-	}
-	k := &keeper{
-		p: p, o: o,
-		// Processes come to an account at different times: the later one finds it fresh without waiting for a lock.
-		delay: rand.N(time.Minute),
-	}
-	return k.run(ctx)
 }
 
 func (p *Platform) listedAppIDs(ctx context.Context) iter.Seq2[string, error] {
@@ -80,30 +79,39 @@ type keeper struct {
 	start time.Time // of this round
 
 	mu    sync.Mutex
-	again []visitTime // failed visits, in order of time
+	again []retry // in order of time
 }
 
-// visitTime is when in a round, or in time since its start, an account is due.
+// visitTime is when in a round an account is due.
 type visitTime struct {
 	appID string
 	at    time.Duration
+}
+
+// retry is when an account whose refresh failed is visited again.
+type retry struct {
+	appID string
+	at    time.Time
 	tries int
 }
 
-func (k *keeper) run(ctx context.Context) error {
-	tick := time.NewTicker(freshTick)
-	defer tick.Stop()
-	for {
-		if now := k.p.c.now(); k.start.IsZero() || now.Sub(k.start) >= freshRound {
-			k.begin(ctx, now)
-		}
-		k.visitDue(ctx)
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+func newKeeper(p *Platform, o FreshOptions) *keeper {
+	if o.Accounts == nil {
+		o.Accounts = p.listedAppIDs
 	}
+	if o.Parallel <= 0 {
+		o.Parallel = 8
+	}
+	// Processes come to an account at different times: the later one finds it fresh without waiting for a lock.
+	return &keeper{p: p, o: o, delay: rand.N(time.Minute)}
+}
+
+// step does what is due now.
+func (k *keeper) step(ctx context.Context) {
+	if now := k.p.c.now(); k.start.IsZero() || now.Sub(k.start) >= freshRound {
+		k.begin(ctx, now)
+	}
+	k.visitDue(ctx)
 }
 
 // begin lists the accounts of a round. If that fails, the round is that of last time. Rounds begin at the same times in
@@ -126,7 +134,7 @@ func (k *keeper) begin(ctx context.Context, now time.Time) {
 		k.round = round
 	}
 	first := k.start.IsZero()
-	k.start, k.next, k.again = start, 0, nil
+	k.start, k.next = start, 0
 	if first { // those whose moment has passed are visited in the next round, or refreshed on use until then
 		since := now.Sub(start) - k.delay
 		k.next, _ = slices.BinarySearchFunc(k.round, since, func(v visitTime, d time.Duration) int { return cmp.Compare(v.at, d) })
@@ -142,12 +150,12 @@ func phase(appID string) time.Duration {
 
 // visitDue visits the accounts whose moment has come, Parallel at a time, and waits for them.
 func (k *keeper) visitDue(ctx context.Context) {
-	since := k.p.c.now().Sub(k.start) - k.delay
-	var due []visitTime
-	for ; k.next < len(k.round) && k.round[k.next].at <= since; k.next++ {
-		due = append(due, k.round[k.next])
+	now := k.p.c.now()
+	var due []retry
+	for ; k.next < len(k.round) && k.round[k.next].at <= now.Sub(k.start)-k.delay; k.next++ {
+		due = append(due, retry{appID: k.round[k.next].appID})
 	}
-	for len(k.again) > 0 && k.again[0].at <= since {
+	for len(k.again) > 0 && !k.again[0].at.After(now) {
 		due = append(due, k.again[0])
 		k.again = k.again[1:]
 	}
@@ -170,7 +178,7 @@ func (k *keeper) visitDue(ctx context.Context) {
 }
 
 // visit refreshes one account unless its token outlives the next visit.
-func (k *keeper) visit(ctx context.Context, v visitTime) {
+func (k *keeper) visit(ctx context.Context, v retry) {
 	shared, ok := k.p.accounts.Load(v.appID)
 	if !ok { // not in use in this process: it need not stay in memory
 		shared = newAuthorizer(k.p, v.appID)
@@ -186,6 +194,6 @@ func (k *keeper) visit(ctx context.Context, v visitTime) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	v.tries++
-	v.at = k.p.c.now().Sub(k.start) - k.delay + freshRetry
+	v.at = k.p.c.now().Add(freshRetry)
 	k.again = append(k.again, v)
 }
