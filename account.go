@@ -3,6 +3,7 @@ package wechatopen
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -60,6 +61,15 @@ func newAuthorizer(p *Platform, appID string) *Account {
 	return a
 }
 
+// String names the account and keeps its secrets out of logs.
+func (a *Account) String() string { return "{account " + a.appID + "}" }
+
+// GoString keeps the secrets out of %#v.
+func (a *Account) GoString() string { return "wechatopen.Account" + a.String() }
+
+// LogValue keeps the secrets out of [log/slog].
+func (a *Account) LogValue() slog.Value { return slog.StringValue(a.String()) }
+
 // AppID is the account's appid.
 func (a *Account) AppID() string { return a.appID }
 
@@ -109,9 +119,19 @@ func (a *Account) Post(ctx context.Context, path string, in, out any) error {
 func (a *Account) ClearQuota(ctx context.Context) error {
 	err := a.Post(ctx, "/cgi-bin/clear_quota", map[string]string{"appid": a.appID}, nil)
 	if err == nil {
-		a.access.retryNow()
+		a.retryNow()
 	}
 	return err
+}
+
+// retryNow forgets what failed: its cause may be mended.
+func (a *Account) retryNow() {
+	a.access.retryNow()
+	for _, s := range []*CachedTokenSource{a.jsapi.Load(), a.card.Load()} {
+		if s != nil {
+			s.retryNow()
+		}
+	}
 }
 
 // fetchStableToken gets the token of an account of one's own. WeChat returns the same one to all who ask until five

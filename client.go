@@ -22,6 +22,9 @@ const (
 	// calmTime is how long after a token was replaced because WeChat refused it, it is not replaced again for the same
 	// reason: when the new token is refused too, the trouble is elsewhere.
 	calmTime = time.Minute
+	// maxCalmTime is how long that may grow when it happens again and again: stable_token replaces a token by force 20
+	// times a day.
+	maxCalmTime = 2 * time.Hour
 )
 
 // client calls WeChat's API.
@@ -73,9 +76,12 @@ func (c *client) post(ctx context.Context, appID, path string, query url.Values,
 // withToken puts src's token into the call. When WeChat says that the token is stale, exactly that token is replaced and
 // the call made once more, body and all.
 func (c *client) withToken(ctx context.Context, src *CachedTokenSource, method, appID, path string, query url.Values, body []byte, out any) error {
+	if _, err := parsePath(path); err != nil {
+		return err
+	}
 	t, err := src.Token(ctx)
 	if err != nil {
-		return err
+		return &passingError{err}
 	}
 	attempt := func(t *Token) error {
 		q := make(url.Values, len(query)+1)
@@ -130,10 +136,9 @@ func (c *client) call(ctx context.Context, method, appID, path string, query url
 }
 
 func (c *client) roundTrip(ctx context.Context, method, op, path string, query url.Values, body []byte, out any) error {
-	u, err := url.Parse(path)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.Fragment != "" || !strings.HasPrefix(path, "/") {
-		// Anything else could carry the token to another host.
-		return errorf("path of a call must be one on the API host, such as /cgi-bin/user/info")
+	u, err := parsePath(path)
+	if err != nil {
+		return err
 	}
 	if u.RawQuery != "" && len(query) > 0 {
 		u.RawQuery += "&"
@@ -164,6 +169,15 @@ func (c *client) roundTrip(ctx context.Context, method, op, path string, query u
 		return errorf("%s: answer of more than %d bytes", op, maxAnswer)
 	}
 	return decodeAnswer(op, answer, out)
+}
+
+// parsePath refuses what could carry a token to another host.
+func parsePath(path string) (*url.URL, error) {
+	u, err := url.Parse(path)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.Fragment != "" || !strings.HasPrefix(path, "/") {
+		return nil, errorf("path of a call must be one on the API host, such as /cgi-bin/user/info")
+	}
+	return u, nil
 }
 
 // decodeAnswer tells a refusal from a result whatever the Content-Type: the /sns/ calls answer JSON as text/plain.

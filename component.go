@@ -329,6 +329,9 @@ func (p *Platform) ClearQuota(ctx context.Context) error {
 	err = p.c.call(ctx, http.MethodPost, p.creds.AppID, "/cgi-bin/component/clear_quota/v2", nil, body, nil)
 	if err == nil {
 		p.token.retryNow()
+		for _, a := range p.accounts.Range {
+			a.(*Account).retryNow() // their tokens are fetched on the component's quota
+		}
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -66,6 +67,15 @@ func NewCookies(secrets ...[]byte) (*Cookies, error) {
 	return c, nil
 }
 
+// String keeps the secrets out of logs.
+func (c *Cookies) String() string { return "{cookies}" }
+
+// GoString keeps the secrets out of %#v.
+func (c *Cookies) GoString() string { return "wechatopen.Cookies" + c.String() }
+
+// LogValue keeps the secrets out of [log/slog].
+func (c *Cookies) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
 // codecs derives keys for sessions and for flows apart, so that one never opens as the other. Ages are checked twice:
 // here by the time of the machine, and with the content by the clock of the Platform.
 func (c *Cookies) codecs() error {
@@ -121,11 +131,11 @@ func (c *Cookies) put(w http.ResponseWriter, name, value string, age time.Durati
 		Name: name, Value: value, Path: "/", Domain: c.Domain, MaxAge: int(age / time.Second),
 		Secure: !c.Insecure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
+	if cookie.Valid() != nil {
+		return errorf("cookie %s cannot be set: Cookies.Domain is not a domain", name)
+	}
 	line := cookie.String()
-	switch {
-	case line == "":
-		return errorf("cookie %s cannot be set: is Cookies.Domain a domain?", name)
-	case len(line) > maxCookie:
+	if len(line) > maxCookie {
 		return errorf("cookie %s has %d bytes; browsers drop one of more than %d", name, len(line), maxCookie)
 	}
 	w.Header().Add("Set-Cookie", line)
@@ -223,6 +233,11 @@ type flow struct {
 	Scope string `json:"s,omitempty"`
 	Tries int    `json:"n,omitempty"` // how often this login has been started
 	Start int64  `json:"t"`           // Unix seconds
+
+	// How many parameters of these names the page has of its own: WeChat adds one of each, or, if the visitor refuses,
+	// none.
+	Codes  int `json:"c,omitempty"`
+	AppIDs int `json:"i,omitempty"`
 }
 
 const (

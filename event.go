@@ -2,6 +2,7 @@ package wechatopen
 
 import (
 	"log/slog"
+	"strconv"
 	"time"
 )
 
@@ -93,6 +94,17 @@ type OrderPathResult struct {
 	AppID string
 	Code  int // 0 done, 1 duplicate, -1 busy, -2 bad appid
 }
+
+// String names the event without its code.
+func (e MiniProgramEvent) String() string {
+	return "{mini program " + e.AppID + ", status " + strconv.Itoa(e.Status) + "}"
+}
+
+// GoString keeps the code out of %#v.
+func (e MiniProgramEvent) GoString() string { return "wechatopen.MiniProgramEvent" + e.String() }
+
+// LogValue keeps the code out of [log/slog].
+func (e MiniProgramEvent) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
 // String names the event without its content.
 func (e Event) String() string {

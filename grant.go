@@ -23,7 +23,8 @@ type grantRecord struct {
 	V            int    `json:"v"`
 	RefreshToken string `json:"refresh_token,omitempty"`
 	FuncInfo     []int  `json:"func_info,omitempty"`
-	Time         int64  `json:"time"` // of the authorization, Unix seconds
+	Time         int64  `json:"time"`           // of the newest authorization known, Unix seconds
+	Code         string `json:"code,omitempty"` // key of the redeemedRecord that goes with it
 }
 
 // redeemedRecord is the result of an authorization code, for whoever comes second with it: the push or the browser.
@@ -88,7 +89,7 @@ func (p *Platform) redeem(ctx context.Context, code, appID string, at time.Time)
 	defer cancel()
 	sum := sha256.Sum256([]byte(code))
 	key := p.prefix + "code:" + base64.RawURLEncoding.EncodeToString(sum[:18])
-	held, unlock, err := p.c.lock(ctx, key)
+	held, unlock, err := p.c.lock(ctx, p.redemptionKey())
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func (p *Platform) redeem(ctx context.Context, code, appID string, at time.Time)
 	if done, err := p.redeemed(held, key); done != nil || err != nil {
 		return done, err
 	}
-	auth, err := p.queryAuth(held, code, at)
+	auth, err := p.queryAuth(held, code, key, at)
 	if hasCode(err, codeAuthCodeInvalid, codeAuthCodeExpired) {
 		// Spent, perhaps by another process that shares the Store but no Locker, or by a call whose answer was lost.
 		auth, err = p.redeemedElsewhere(held, key, appID, at, err)
@@ -107,6 +108,10 @@ func (p *Platform) redeem(ctx context.Context, code, appID string, at time.Time)
 	}
 	return auth, storeRecord(held, p.c.store, key, redeemedRecord{V: 1, Authorization: *auth}, redeemedMemory)
 }
+
+// redemptionKey is the lock under which codes are redeemed and authorizations ended, one at a time: whose code it is shows
+// only when it is spent, and of two results for one account the later must be stored last.
+func (p *Platform) redemptionKey() string { return p.prefix + "redemption" }
 
 // redeemed is the result of a code that was redeemed before, nil if it was not.
 func (p *Platform) redeemed(ctx context.Context, key string) (*Authorization, error) {
@@ -120,7 +125,16 @@ func (p *Platform) redeemed(ctx context.Context, key string) (*Authorization, er
 
 func (p *Platform) redeemedElsewhere(ctx context.Context, key, appID string, at time.Time, refusal error) (*Authorization, error) {
 	if appID == "" {
-		return p.awaitRedeemed(ctx, key, refusal)
+		var done *Authorization
+		found, err := p.c.elsewhere(ctx, func() (bool, error) {
+			var err error
+			done, err = p.redeemed(ctx, key)
+			return done != nil, err
+		})
+		if err != nil || found {
+			return done, err
+		}
+		return nil, refusal
 	}
 	a := p.Account(appID)
 	held, unlock, err := p.c.lock(ctx, a.access.key)
@@ -135,28 +149,8 @@ func (p *Platform) redeemedElsewhere(ctx context.Context, key, appID string, at 
 	return &Authorization{AppID: appID, FuncInfo: rec.FuncInfo, HasToken: rec.RefreshToken != ""}, nil
 }
 
-// awaitRedeemed waits for the result of another process, which is at most one call of WeChat and two writes away. Where a
-// Locker keeps processes apart there is nothing to wait for.
-func (p *Platform) awaitRedeemed(ctx context.Context, key string, refusal error) (*Authorization, error) {
-	const tries, pause = 5, 200 * time.Millisecond
-	if _, alone := p.c.locker.(*memoryLocker); !alone {
-		return nil, refusal
-	}
-	for range tries {
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil, refusal
-		}
-		if done, err := p.redeemed(ctx, key); done != nil || err != nil {
-			return done, err
-		}
-	}
-	return nil, refusal
-}
-
 // queryAuth spends the code and stores the grant, then the token that comes with it.
-func (p *Platform) queryAuth(ctx context.Context, code string, at time.Time) (*Authorization, error) {
+func (p *Platform) queryAuth(ctx context.Context, code, key string, at time.Time) (*Authorization, error) {
 	start := p.c.now()
 	var out queryAuthAnswer
 	err := p.Post(ctx, "/cgi-bin/component/api_query_auth", map[string]string{
@@ -176,7 +170,7 @@ func (p *Platform) queryAuth(ctx context.Context, code string, at time.Time) (*A
 		return nil, err
 	}
 	defer unlock()
-	rec := grantRecord{RefreshToken: info.RefreshToken, FuncInfo: funcIDs(info.FuncInfo), Time: at.Unix()}
+	rec := grantRecord{RefreshToken: info.RefreshToken, FuncInfo: funcIDs(info.FuncInfo), Time: at.Unix(), Code: key}
 	if err := a.saveGrant(held, &rec); err != nil {
 		return nil, err
 	}
@@ -191,8 +185,8 @@ func (p *Platform) queryAuth(ctx context.Context, code string, at time.Time) (*A
 	return &Authorization{AppID: info.AppID, FuncInfo: rec.FuncInfo, HasToken: info.RefreshToken != ""}, nil
 }
 
-// saveGrant writes a grant. A refresh token that is there is never replaced by none. The caller holds the lock of the
-// account's token.
+// saveGrant writes a grant. A refresh token that is there is never replaced by none, and its time never goes back. The
+// caller holds the lock of the account's token.
 func (a *Account) saveGrant(held context.Context, rec *grantRecord) error {
 	old, err := a.loadGrant(held)
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -202,6 +196,8 @@ func (a *Account) saveGrant(held context.Context, rec *grantRecord) error {
 	if rec.RefreshToken == "" {
 		rec.RefreshToken = old.RefreshToken
 	}
+	rec.Time = max(rec.Time, old.Time)
+	rec.Code = firstOf(rec.Code, old.Code)
 	return storeRecord(held, a.c.store, a.grantKey(), rec, 0)
 }
 
@@ -247,7 +243,11 @@ func (a *Account) fetchAuthorizerToken(held context.Context, _ string) (*fetched
 	case found.RefreshToken == dead:
 		return nil, errorf("account %s: %w: %w", a.appID, ErrNotAuthorized, err)
 	}
-	return a.refresh(held, *found)
+	f, err = a.refresh(held, *found)
+	if hasCode(err, codeRefreshTokenInvalid, codeNotAuthorizedToComp) {
+		return nil, errorf("account %s: %w: %w", a.appID, ErrNotAuthorized, err)
+	}
+	return f, err
 }
 
 func (a *Account) refresh(held context.Context, grant grantRecord) (*fetched, error) {
@@ -275,6 +275,12 @@ func (a *Account) refresh(held context.Context, grant grantRecord) (*fetched, er
 // unauthorized removes everything of an account that revoked its authorization at the given time. A push that came late,
 // after the account had authorized the platform again, removes nothing: it is over.
 func (p *Platform) unauthorized(ctx context.Context, appID string, at time.Time) (over bool, err error) {
+	held, unlock, err := p.c.lock(ctx, p.redemptionKey())
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	ctx = held
 	a := p.Account(appID)
 	// The tickets first: whoever refreshes one of them waits for the token.
 	sources := []*CachedTokenSource{a.JSAPITicket(), a.CardTicket(), &a.access}
@@ -307,11 +313,14 @@ func (p *Platform) unauthorized(ctx context.Context, appID string, at time.Time)
 			return false, errorf("store: %s: %w", s.key, err)
 		}
 	}
-	for _, key := range []string{a.grantKey(), a.originalIDKey()} {
+	a.userName.Store(nil)
+	for _, key := range []string{grant.Code, a.originalIDKey(), a.grantKey()} {
+		if key == "" {
+			continue
+		}
 		if err := p.c.store.Delete(ctx, key); err != nil {
 			return false, errorf("store: %s: %w", key, err)
 		}
 	}
-	p.accounts.CompareAndDelete(appID, a)
 	return false, nil
 }

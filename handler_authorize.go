@@ -118,6 +118,9 @@ func (h *AuthorizeHandler) finish(w http.ResponseWriter, r *http.Request, query,
 	p := h.Platform
 	// The address holds the code: it goes nowhere from here.
 	w.Header().Set("Referrer-Policy", "no-referrer")
+	if code == "" {
+		return withStatus(http.StatusBadRequest, errorf("authorization: auth_code is empty"))
+	}
 	id, _ := lastParam(query, flowParam)
 	f := h.Cookies.getFlow(r, id, flowAuthorize, p.creds.AppID, authorizeFlowAge, p.c.now())
 	if f == nil {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -77,11 +76,11 @@ func (h *MessageHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case http.MethodPost:
 		kind, err := h.handle(w, r, o, codec)
-		if o.trace.Push != nil {
-			o.trace.Push(r.Context(), kind, err)
-		}
 		if err != nil {
 			answerError(w, r, o.logger, h.OnError, "wechatopen: message not handled", err)
+		}
+		if o.trace.Push != nil {
+			o.trace.Push(r.Context(), kind, err)
 		}
 	default:
 		w.Header().Set("Allow", "GET, POST")
@@ -193,23 +192,46 @@ func (a *Account) originalID(ctx context.Context) (string, error) {
 	if id := releaseTestAccounts()[a.appID]; id != "" {
 		return id, nil
 	}
-	b, err := a.c.store.Get(ctx, a.originalIDKey())
+	// The lock that ending the authorization takes, too: what that removes is not written again.
+	held, unlock, err := a.c.lock(ctx, a.access.key)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	var rec originalIDRecord
+	err = loadRecord(held, a.c.store, a.originalIDKey(), &rec, &rec.V)
 	if errors.Is(err, ErrNotFound) {
-		if _, err := a.loadGrant(ctx); errors.Is(err, ErrNotFound) { // nobody we know: not worth a call
-			return "", withStatus(http.StatusForbidden, errorf("account %s: %w", a.appID, ErrNotAuthorized))
-		}
-		info, ierr := a.platform.AuthorizerInfo(ctx, a.appID)
-		if ierr != nil {
-			return "", withStatus(http.StatusInternalServerError, ierr)
-		}
-		b, err = []byte(info.UserName), a.c.store.Set(ctx, a.originalIDKey(), []byte(info.UserName), 0)
+		rec, err = a.askOriginalID(held)
 	}
 	if err != nil {
-		return "", errorf("store: %s: %w", a.originalIDKey(), err)
+		return "", err
 	}
-	id := string(b)
-	a.userName.Store(&id)
-	return id, nil
+	a.userName.Store(&rec.ID)
+	return rec.ID, nil
+}
+
+// originalIDRecord is an account's original id in the Store, beside its grant.
+type originalIDRecord struct {
+	V  int    `json:"v"`
+	ID string `json:"id"`
+}
+
+func (a *Account) askOriginalID(held context.Context) (rec originalIDRecord, err error) {
+	switch _, err := a.loadGrant(held); {
+	case errors.Is(err, ErrNotFound): // nobody we know: not worth a call
+		return rec, withStatus(http.StatusForbidden, errorf("account %s: %w", a.appID, ErrNotAuthorized))
+	case err != nil:
+		return rec, err
+	}
+	info, err := a.platform.AuthorizerInfo(held, a.appID)
+	if err != nil {
+		return rec, withStatus(http.StatusInternalServerError, err)
+	}
+	if info.UserName == "" {
+		return rec, errorf("account %s: WeChat names no original id (user_name)", a.appID)
+	}
+	rec = originalIDRecord{V: 1, ID: info.UserName}
+	return rec, storeRecord(held, a.c.store, a.originalIDKey(), rec, 0)
 }
 
 // replyRecord is the reply to a message, in the Store for the copies of it that WeChat sends.
@@ -226,6 +248,8 @@ type outcome struct {
 	rec   *replyRecord
 	reply Reply // of this handling; nil for a copy of a message that was handled before
 	err   error
+
+	inTime bool // WeChat waits for it
 }
 
 // reply is the reply to m, or one that says "success" when it takes too long. The work then goes on without WeChat.
@@ -235,8 +259,8 @@ func (h *MessageHandler) reply(ctx context.Context, a *Account, m *Message) (*re
 	var settled atomic.Bool // by whoever is first: the work with its outcome, or the clock
 	go func() {
 		defer cancel()
-		out := h.once(work, a, m)
-		if settled.CompareAndSwap(false, true) {
+		out := h.once(work, a, m, func() bool { return settled.CompareAndSwap(false, true) })
+		if out.inTime {
 			done <- out
 		} else {
 			h.tooLate(work, a, m, out)
@@ -278,23 +302,26 @@ func (h *MessageHandler) tooLate(ctx context.Context, a *Account, m *Message, ou
 
 // once handles a message unless it has been handled; then its reply is that of the first time. Copies that come at the
 // same time wait for the first.
-func (h *MessageHandler) once(ctx context.Context, a *Account, m *Message) (out outcome) {
+//
+// settle says, once, whether WeChat still waits. A reply that OnLate sends is not remembered for copies.
+func (h *MessageHandler) once(ctx context.Context, a *Account, m *Message, settle func() bool) outcome {
 	key := a.prefix + "message:" + messageID(m)
 	held, unlock, err := a.c.lock(ctx, key)
 	if err != nil {
-		return outcome{err: err}
+		return outcome{err: err, inTime: settle()}
 	}
 	defer unlock()
 	rec := &replyRecord{}
 	switch err := loadRecord(held, a.c.store, key, rec, &rec.V); {
 	case err == nil:
-		return outcome{rec: rec}
+		return outcome{rec: rec, inTime: settle()}
 	case !errors.Is(err, ErrNotFound):
-		return outcome{err: err}
+		return outcome{err: err, inTime: settle()}
 	}
 	reply, err := h.call(held, m)
+	inTime := settle()
 	if err != nil {
-		return outcome{err: withStatus(http.StatusInternalServerError, err)}
+		return outcome{err: withStatus(http.StatusInternalServerError, err), inTime: inTime}
 	}
 	rec = &replyRecord{V: 1}
 	switch reply := reply.(type) {
@@ -302,26 +329,24 @@ func (h *MessageHandler) once(ctx context.Context, a *Account, m *Message) (out 
 	case emptyReply:
 		rec.Empty, rec.after = true, reply.after
 	default:
-		rec.XML = string(replyXML(m, reply, a.c.now()))
+		if inTime || h.OnLate == nil {
+			rec.XML = string(replyXML(m, reply, a.c.now()))
+		}
 	}
-	memory := 2*cmp.Or(h.Window, defaultPushWindow) + messageMemory
-	if err := storeRecord(held, a.c.store, key, rec, memory); err != nil {
+	if err := storeRecord(held, a.c.store, key, rec, rememberFor(h.Window)); err != nil {
 		// It has been handled: to have WeChat send it again would handle it twice for certain.
 		a.c.logger.Error("wechatopen: a handled message could not be remembered; a copy of it will be handled again", "message", *m, "error", err.Error())
 	}
-	return outcome{rec: rec, reply: reply}
+	return outcome{rec: rec, reply: reply, inTime: inTime}
 }
 
-// messageMemory is how much longer than its timestamp is accepted a message is remembered.
-const messageMemory = 10 * time.Minute
-
-// messageID tells a message from others to its account: by MsgId, or, for events, by sender, time and event, as WeChat's
-// documentation has it.
+// messageID tells a message from others to its account: by MsgId, or, for events, which have none, by all that they say,
+// sender and time included. WeChat sends the same content again.
 func messageID(m *Message) string {
 	if m.MsgID != 0 {
 		return strconv.FormatInt(m.MsgID, 10)
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{m.FromUserName, strconv.FormatInt(m.CreateTime.Unix(), 10), m.MsgType, m.Event, m.EventKey}, "\x00")))
+	sum := sha256.Sum256(m.Raw)
 	return base64.RawURLEncoding.EncodeToString(sum[:18])
 }
 
@@ -339,7 +364,6 @@ func (h *MessageHandler) call(ctx context.Context, m *Message) (reply Reply, err
 func (rec *replyRecord) write(w http.ResponseWriter, o *options, codec *msgcrypt.Codec, in *push) {
 	switch {
 	case rec.Empty:
-		w.Header().Set("Content-Length", "0")
 		writeText(w, http.StatusOK, "")
 		return
 	case rec.XML == "":

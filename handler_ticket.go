@@ -1,6 +1,7 @@
 package wechatopen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -56,14 +57,14 @@ func (h *TicketHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}()
 		infoType, err := h.handle(w, r)
 		returned = true
+		if err != nil {
+			answerError(w, r, o.logger, h.OnError, "wechatopen: push not handled", err)
+		} else {
+			writeText(w, http.StatusOK, "success")
+		}
 		if o.trace.Push != nil {
 			o.trace.Push(r.Context(), infoType, err)
 		}
-		if err != nil {
-			answerError(w, r, o.logger, h.OnError, "wechatopen: push not handled", err)
-			return
-		}
-		writeText(w, http.StatusOK, "success")
 	default:
 		w.Header().Set("Allow", "GET, POST")
 		answerError(w, r, o.logger, h.OnError, "wechatopen: push refused", withStatus(http.StatusMethodNotAllowed, errorf("push: method %s", r.Method)))
@@ -86,15 +87,18 @@ func (h *TicketHandler) handle(w http.ResponseWriter, r *http.Request) (infoType
 	case e.AppID != p.creds.AppID:
 		return e.InfoType, refuse("its content is for another appid")
 	}
-	if e.CreateTime.IsZero() {
-		e.CreateTime = in.sent
+	if e.CreateTime.IsZero() || e.CreateTime.After(in.sent.Add(cmp.Or(h.Window, defaultPushWindow))) {
+		e.CreateTime = in.sent // signed, and checked: a ticket from the future would keep all later ones out
 	}
-	err = p.c.handleOnce(r.Context(), p.prefix, in.msg, func(ctx context.Context) error {
+	err = p.c.handleOnce(r.Context(), p.prefix, in.msg, h.Window, func(ctx context.Context) error {
 		over, err := p.apply(ctx, e, ticket)
 		if err != nil || over || h.OnEvent == nil {
 			return err
 		}
-		return h.OnEvent(ctx, e)
+		if err := h.OnEvent(ctx, e); err != nil {
+			return withStatus(http.StatusInternalServerError, errorf("OnEvent: %w", err))
+		}
+		return nil
 	})
 	var se *statusError
 	if err != nil && !errors.As(err, &se) {

@@ -60,11 +60,18 @@ func parsePage(raw string) (page, origin string, err error) {
 	if page == "" || len(page) > maxPageURL {
 		return "", "", bad("empty or too long")
 	}
-	if strings.ContainsFunc(page, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
+	if strings.ContainsFunc(page, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return "", "", bad("a character that no browser has there")
 	}
-	u, err := url.Parse(page)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Opaque != "" {
+	// Only what comes before the path is parsed: a path may hold a % that escapes nothing, which browsers leave alone.
+	scheme, rest, _ := strings.Cut(page, "://")
+	end := strings.IndexAny(rest, "/?")
+	if end < 0 {
+		end = len(rest)
+	}
+	u, err := url.Parse(scheme + "://" + rest[:end])
+	path, _, _ := strings.Cut(rest[end:], "?")
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Path != "" || strings.Contains(rest[:end]+path, `\`) {
 		return "", "", bad("not an http or https address")
 	}
 	return page, originOf(u), nil

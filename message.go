@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -79,11 +80,13 @@ func (m *Message) Decode(v any) error {
 
 // key is what a [MessageMux] routes by within a type.
 func (m *Message) key() (event, key string) {
-	if m.MsgType == "event" {
+	if m.isEvent() {
 		return m.Event, m.EventKey
 	}
 	return "", m.Content
 }
+
+func (m *Message) isEvent() bool { return strings.EqualFold(m.MsgType, "event") }
 
 func parseMessage(appID string, raw []byte) (*Message, error) {
 	x, err := parseXML(raw)

@@ -52,20 +52,29 @@ func (x *MessageMux) Serve(ctx context.Context, m *Message) (Reply, error) {
 
 func (x *MessageMux) match(m *Message) MessageFunc {
 	event, key := m.key()
-	base := strings.ToLower(m.MsgType)
-	if event != "" {
-		base += "/" + strings.ToLower(event)
+	kind := strings.ToLower(m.MsgType)
+	name := kind // of what has the key
+	if m.isEvent() {
+		name += "/" + strings.ToLower(event)
 	}
-	full := base + "/" + key
+	full := name + "/" + key
 	if f := x.routes[full]; f != nil && key != "" && !strings.HasSuffix(key, "*") {
 		return f
 	}
+	// Between patterns that end in "*", longest first, come those that name exactly as much.
+	exact := []string{name, kind, ""}
 	for _, prefix := range x.prefixes {
+		for len(exact) > 0 && len(exact[0]) >= len(prefix) {
+			if f := x.routes[exact[0]]; f != nil {
+				return f
+			}
+			exact = exact[1:]
+		}
 		if strings.HasPrefix(full, prefix) {
 			return x.routes[prefix+"*"]
 		}
 	}
-	for _, pattern := range []string{base, strings.ToLower(m.MsgType), ""} {
+	for _, pattern := range exact {
 		if f := x.routes[pattern]; f != nil {
 			return f
 		}

@@ -1,6 +1,7 @@
 package wechatopen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -146,7 +147,7 @@ func (o *OAuth) account(r *http.Request) (*Account, *slog.Logger, error) {
 	if err != nil {
 		return nil, slog.Default(), err
 	}
-	return a, a.c.logger, nil
+	return a, a.c.logger, a.access.err // what is no appid gets no cookie and no page of WeChat
 }
 
 // maxTries is how often a login is started before a browser that comes back without its cookie is told so.
@@ -162,8 +163,10 @@ type visit struct {
 	scope  string
 
 	path, query string // what the browser asked for
-	code, state string // WeChat's, if it came back
 	back        bool   // it came back, or looks so
+	state, code string // WeChat's, if it came back; the code is empty if the visitor refused
+	flow        *flow  // what the browser's cookie says of the login that came back; nil if it is not its own
+	restarted   error  // why the login was started once more
 }
 
 // login returns the user of the request, or answers it: then user and error are nil.
@@ -196,7 +199,7 @@ func (o *OAuth) login(w http.ResponseWriter, r *http.Request, scope string) (*Us
 	}
 	err = v.finish()
 	if trace := a.c.trace.Login; trace != nil {
-		trace(r.Context(), a.appID, err)
+		trace(r.Context(), a.appID, cmp.Or(err, v.restarted))
 	}
 	return nil, log, err
 }
@@ -204,18 +207,20 @@ func (o *OAuth) login(w http.ResponseWriter, r *http.Request, scope string) (*Us
 // read tells what WeChat added to the address. The page may have parameters of these names too, but not last.
 func (v *visit) read() {
 	v.path, v.query = requestURI(v.r)
-	v.state, v.back = lastParam(v.query, "state")
-	if !v.back {
+	var coded bool
+	if v.state, v.back = lastParam(v.query, "state"); !v.back {
 		return
 	}
-	var coded bool
 	v.code, coded = lastParam(v.query, "code")
+	v.flow = v.findFlow()
+	if v.flow != nil && countParam(v.query, "code") <= v.flow.Codes {
+		v.code = "" // the page's own: the visitor refused
+	}
 	// A state alone is WeChat's word that the visitor refused, if this browser asked; else it is the page's own.
-	v.back = coded || v.flow() != nil
+	v.back = coded || v.flow != nil
 }
 
-// flow is what the browser's cookie says of the login that came back; nil if it is not its own.
-func (v *visit) flow() *flow {
+func (v *visit) findFlow() *flow {
 	if len(v.state) != flowIDLen+1 {
 		return nil
 	}
@@ -230,11 +235,13 @@ func (v *visit) flow() *flow {
 func (v *visit) clean() string {
 	q := v.query
 	if v.back {
-		names := []string{"code", "state"}
-		if v.a.platform != nil {
-			names = append(names, "appid") // which WeChat adds for an authorizer
+		q = withoutParams(q, "state")
+		if v.code != "" || v.flow == nil {
+			q = withoutParams(q, "code")
 		}
-		q = withoutParams(q, names...)
+		if appID, _ := lastParam(q, "appid"); appID == v.a.appID && v.a.platform != nil && (v.flow == nil || countParam(q, "appid") > v.flow.AppIDs) {
+			q = withoutParams(q, "appid") // which WeChat adds for an authorizer
+		}
 	}
 	return v.origin + joinQuery(v.path, q)
 }
@@ -242,16 +249,26 @@ func (v *visit) clean() string {
 // start sends the browser to WeChat. The state is the id of the flow, which only the browser's cookie can prove, and one
 // digit that counts the tries, which a browser without cookies can bring back too.
 func (v *visit) start(try int) error {
-	if try > maxTries {
-		return ErrLoginLoop
+	page := v.clean()
+	_, query, _ := strings.Cut(page, "?")
+	f := &flow{
+		Kind: flowLogin, AppID: v.a.appID, Scope: v.scope, Tries: try,
+		Codes: countParam(query, "code"), AppIDs: countParam(query, "appid"),
 	}
-	f := &flow{Kind: flowLogin, AppID: v.a.appID, Scope: v.scope, Tries: try}
 	if err := v.o.Cookies.startFlow(v.w, v.r, f, loginFlowAge, v.a.c.now()); err != nil {
 		return err
 	}
-	state := f.ID + string(rune('0'+try))
-	redirect(v.w, v.a.authCodeURL(v.clean(), v.scope, state, !v.o.NoConnectRedirect))
+	redirect(v.w, v.a.authCodeURL(page, v.scope, f.ID+string(rune('0'+try)), !v.o.NoConnectRedirect))
 	return nil
+}
+
+// restart starts a login once more that has been tried before, for a reason.
+func (v *visit) restart(tried int, reason error) error {
+	if tried >= maxTries {
+		return ErrLoginLoop
+	}
+	v.restarted = reason
+	return v.start(tried + 1)
 }
 
 // triesOf is how often the login of a state without a cookie has been started. One that is not of our making gets one
@@ -267,41 +284,27 @@ func triesOf(state string) int {
 
 // finish ends the login that came back: with a session and the page's own address, with another try, or with an error.
 func (v *visit) finish() error {
-	f := v.flow()
+	f := v.flow
 	if f == nil {
-		return v.start(triesOf(v.state) + 1)
-	}
-	if appID, ok := lastParam(v.query, "appid"); ok && v.a.platform != nil && appID != v.a.appID {
-		return errorf("%w: WeChat names another account", ErrState)
+		return v.restart(triesOf(v.state), ErrState)
 	}
 	if v.code == "" {
 		v.o.Cookies.clearFlow(v.w, f)
 		return errorf("%w: the visitor refused", ErrDenied)
 	}
-	var u *User
-	err := v.a.c.finishFlow(v.r.Context(), v.a.prefix, f, v.code, loginFlowAge, func(ctx context.Context, rec *flowRecord) error {
-		now := v.a.c.now()
-		if rec.User == nil {
-			user, err := v.o.exchange(ctx, v.a, v.code, v.scope)
-			if err != nil {
-				return err
-			}
-			rec.User, rec.At = user, now.Unix()
-		} else if now.Sub(time.Unix(rec.At, 0)) > resultAge {
-			return errorf("%w: it came back before", ErrState)
-		}
-		u = rec.User
-		return nil
-	})
+	if appID, _ := lastParam(v.query, "appid"); v.a.platform != nil && countParam(v.query, "appid") > f.AppIDs && appID != v.a.appID {
+		return errorf("%w: WeChat names another account", ErrState)
+	}
+	u, err := v.user()
 	switch {
 	case err == nil:
-	case errors.Is(err, ErrState):
-		return v.start(f.Tries + 1)
 	case hasCode(err, codeInvalidCode, codeUsedCode, codeExpiredCode):
 		if f.Tries > 1 {
 			return errorf("%w: %w", ErrState, err)
 		}
-		return v.start(f.Tries + 1)
+		return v.restart(f.Tries, err)
+	case errors.Is(err, ErrState):
+		return v.restart(f.Tries, err)
 	default:
 		return err
 	}
@@ -311,6 +314,32 @@ func (v *visit) finish() error {
 	}
 	redirect(v.w, v.clean())
 	return nil
+}
+
+// user is whose login it was: exchanged now, or a moment ago by the same browser's other call.
+func (v *visit) user() (u *User, err error) {
+	c := v.a.c
+	err = c.finishFlow(v.r.Context(), v.a.prefix, v.flow, v.code, loginFlowAge, func(ctx context.Context, rec *flowRecord) error {
+		if rec.User == nil {
+			user, err := v.o.exchange(ctx, v.a, v.code, v.scope)
+			switch {
+			case hasCode(err, codeInvalidCode, codeUsedCode):
+				// Perhaps by another process, where no Locker keeps them apart.
+				err = c.awaitUser(ctx, v.a.prefix, v.flow, rec, err)
+			case err == nil:
+				rec.User, rec.At = user, c.now().Unix()
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if c.now().Sub(time.Unix(rec.At, 0)) > resultAge {
+			return errorf("%w: it came back before", ErrState)
+		}
+		u = rec.User
+		return nil
+	})
+	return u, err
 }
 
 // resultAge is how long a browser that comes back twice is given the result of the first time.

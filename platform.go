@@ -3,6 +3,7 @@ package wechatopen
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"sync"
@@ -43,6 +44,15 @@ func NewPlatform(creds Credentials, opts ...Option) (*Platform, error) {
 	return p, nil
 }
 
+// String names the component and keeps its secrets out of logs.
+func (p *Platform) String() string { return "{platform " + p.creds.AppID + "}" }
+
+// GoString keeps the secrets out of %#v.
+func (p *Platform) GoString() string { return "wechatopen.Platform" + p.String() }
+
+// LogValue keeps the secrets out of [log/slog].
+func (p *Platform) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
 // AppID is the component's appid.
 func (p *Platform) AppID() string { return p.creds.AppID }
 
@@ -50,7 +60,7 @@ func (p *Platform) AppID() string { return p.creds.AppID }
 func (p *Platform) ComponentToken() *CachedTokenSource { return &p.token }
 
 // Account acts for an account that authorizes the platform. It is cheap, makes no call and always returns the same
-// *Account for the same appid, which takes some hundred bytes until an unauthorized push: pass it the appids of your
+// *Account for the same appid, which takes some hundred bytes for as long as the platform: pass it the appids of your
 // database, not what a request says. Whether the account authorizes the platform shows when a token is asked for.
 func (p *Platform) Account(appID string) *Account {
 	if a, ok := p.accounts.Load(appID); ok {

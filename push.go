@@ -1,6 +1,7 @@
 package wechatopen
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -22,9 +23,9 @@ const (
 	pushReadTime = 5 * time.Second
 	// defaultPushWindow is how far a push's timestamp may be from our clock.
 	defaultPushWindow = 10 * time.Minute
-	// pushMemory is how long a handled push is remembered: as long as its timestamp is accepted, on either side, and
-	// some more for a Store whose clock is not ours.
-	pushMemory = 2 * time.Hour
+	// pushMemory is how much longer than its timestamp is accepted a handled push is remembered, for a Store whose clock
+	// is not ours.
+	pushMemory = 10 * time.Minute
 )
 
 // push is what WeChat posted, verified and decrypted.
@@ -40,12 +41,12 @@ type push struct {
 // readPush reads a push in safe mode: signature first, then decryption, then the appid. There is no plain mode, and
 // nothing that the sender can switch it on with.
 func readPush(w http.ResponseWriter, r *http.Request, codec *msgcrypt.Codec, window time.Duration, now time.Time) (*push, error) {
+	if t := r.URL.Query().Get("encrypt_type"); t != "" && t != "aes" {
+		return nil, refuse("encrypt_type is not aes: set the callback to safe mode (安全模式)")
+	}
 	q, err := signedQuery(r, "msg_signature", window, now)
 	if err != nil {
 		return nil, err
-	}
-	if t := r.URL.Query().Get("encrypt_type"); t != "" && t != "aes" {
-		return nil, refuse("encrypt_type is not aes: set the callback to safe mode (安全模式)")
 	}
 	body, err := readBody(w, r)
 	if err != nil {
@@ -123,21 +124,22 @@ func signedQuery(r *http.Request, signature string, window time.Duration, now ti
 	if err != nil {
 		return q, withStatus(http.StatusBadRequest, errorf("push: malformed query"))
 	}
-	for name, dst := range map[string]*string{signature: &q.signature, "timestamp": &q.timestamp, "nonce": &q.nonce} {
-		v := values[name]
+	for _, p := range []struct {
+		name string
+		dst  *string
+	}{{signature, &q.signature}, {"timestamp", &q.timestamp}, {"nonce", &q.nonce}} {
+		v := values[p.name]
 		if len(v) != 1 || v[0] == "" {
-			return q, refuse("the query has not exactly one " + name)
+			return q, refuse("the query has not exactly one " + p.name)
 		}
-		*dst = v[0]
+		*p.dst = v[0]
 	}
 	unix, err := strconv.ParseInt(q.timestamp, 10, 64)
 	if err != nil || unix < 0 || unix > 1<<40 {
 		return q, refuse("timestamp is not a time")
 	}
 	q.sent = time.Unix(unix, 0)
-	if window == 0 {
-		window = defaultPushWindow
-	}
+	window = cmp.Or(window, defaultPushWindow)
 	// A forged timestamp is told from a wrong clock by the signature alone, so the log names both causes.
 	if off := q.sent.Sub(now); off > window || off < -window {
 		return q, refuse("its timestamp is " + off.Round(time.Second).String() + " off our clock, more than " + window.String() +
@@ -163,9 +165,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 // handleOnce calls handle for a push that has not been handled. Of the same push sent several times at once one is
-// handled, and the others wait for it; a push whose handling failed is handled when it is sent again. lock names what
-// pushes of this kind change.
-func (o *options) handleOnce(ctx context.Context, prefix string, msg []byte, handle func(context.Context) error) error {
+// handled, and the others wait for it; a push whose handling failed is handled when it is sent again.
+func (o *options) handleOnce(ctx context.Context, prefix string, msg []byte, window time.Duration, handle func(context.Context) error) error {
 	sum := sha256.Sum256(msg)
 	key := prefix + "push:" + base64.RawURLEncoding.EncodeToString(sum[:18])
 	held, unlock, err := o.lock(ctx, key)
@@ -182,10 +183,16 @@ func (o *options) handleOnce(ctx context.Context, prefix string, msg []byte, han
 	if err := handle(held); err != nil {
 		return err
 	}
-	if err := o.store.Set(held, key, []byte{'1'}, pushMemory); err != nil {
+	if err := o.store.Set(held, key, []byte{'1'}, rememberFor(window)); err != nil {
 		return errorf("push: store: %w", err)
 	}
 	return nil
+}
+
+// rememberFor is how long what came with a timestamp must be remembered: it is accepted from one window before that
+// timestamp to one after it.
+func rememberFor(window time.Duration) time.Duration {
+	return 2*cmp.Or(window, defaultPushWindow) + pushMemory
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {
@@ -193,6 +200,7 @@ func writeText(w http.ResponseWriter, status int, text string) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(text))) // complete even if the handler ends in a panic
 	w.WriteHeader(status)
 	io.WriteString(w, text)
 }

@@ -6,11 +6,18 @@ import (
 	"time"
 )
 
+// passingError is a failure of the Store, of the Locker, or of another token that is needed first. It is not remembered:
+// asking again costs no call of WeChat that the other token's own memory does not prevent.
+type passingError struct{ err error }
+
+func (e *passingError) Error() string { return e.err.Error() }
+func (e *passingError) Unwrap() error { return e.err }
+
 // lock takes the Locker's lock of a key.
 func (o *options) lock(ctx context.Context, key string) (held context.Context, unlock func(), err error) {
 	held, unlock, err = o.locker.Lock(ctx, key)
 	if err != nil {
-		return nil, nil, errorf("lock of %s: %w", key, err)
+		return nil, nil, &passingError{errorf("lock of %s: %w", key, err)}
 	}
 	return held, unlock, nil
 }
@@ -20,13 +27,13 @@ func (o *options) lock(ctx context.Context, key string) (held context.Context, u
 func loadRecord(ctx context.Context, s Store, key string, rec any, version *int) error {
 	b, err := s.Get(ctx, key)
 	if err != nil {
-		return errorf("store: %s: %w", key, err)
+		return &passingError{errorf("store: %s: %w", key, err)}
 	}
 	if err := json.Unmarshal(b, rec); err != nil {
-		return errorf("store: the value of %s is not readable: damaged, or sealed by another program", key)
+		return &passingError{errorf("store: the value of %s is not readable: damaged, or sealed by another program", key)}
 	}
 	if *version != 1 {
-		return errorf("store: the value of %s has version %d; this release reads version 1", key, *version)
+		return &passingError{errorf("store: the value of %s has version %d; this release reads version 1", key, *version)}
 	}
 	return nil
 }
@@ -34,14 +41,14 @@ func loadRecord(ctx context.Context, s Store, key string, rec any, version *int)
 // storeRecord writes what loadRecord reads. It writes nothing once ctx has ended, which is how a lost lock shows.
 func storeRecord(ctx context.Context, s Store, key string, rec any, ttl time.Duration) error {
 	if err := ctx.Err(); err != nil {
-		return errorf("store: %s: not written: %w", key, err)
+		return &passingError{errorf("store: %s: not written: %w", key, err)}
 	}
 	b, err := json.Marshal(rec)
 	if err != nil {
-		return errorf("store: %s: %w", key, err)
+		return &passingError{errorf("store: %s: %w", key, err)}
 	}
 	if err := s.Set(ctx, key, b, ttl); err != nil {
-		return errorf("store: %s: %w", key, err)
+		return &passingError{errorf("store: %s: %w", key, err)}
 	}
 	return nil
 }

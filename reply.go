@@ -157,11 +157,14 @@ func (w *replyWriter) optional(name, value string) {
 func (w *replyWriter) text(name, value string) {
 	w.open(name)
 	w.buf.WriteString("<![CDATA[")
-	// A CDATA section ends at its first "]]>", so that is divided between two.
-	w.buf.WriteString(strings.ReplaceAll(xmlChars(value), "]]>", "]]]]><![CDATA[>"))
+	w.buf.WriteString(cdata.Replace(xmlChars(value)))
 	w.buf.WriteString("]]>")
 	w.close(name)
 }
+
+// cdata divides what would end a CDATA section between two, and takes out carriage returns, which a parser turns into line
+// feeds.
+var cdata = strings.NewReplacer("]]>", "]]]]><![CDATA[>", "\r", "]]>&#13;<![CDATA[")
 
 // xmlChars replaces what XML 1.0 cannot hold.
 func xmlChars(s string) string {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -33,7 +34,7 @@ func (s *site) at(baseURL string, c *Cookies) (string, error) {
 		case u.Scheme != "https" && !(u.Scheme == "http" && c.Insecure):
 			s.err = errorf("BaseURL must begin with https://, or with http:// and Cookies.Insecure set, for development")
 		default:
-			s.origin = u.Scheme + "://" + u.Host
+			s.origin, s.err = u.Scheme+"://"+u.Host, c.codecs()
 		}
 	})
 	return s.origin, s.err
@@ -50,7 +51,34 @@ func requestURI(r *http.Request) (path, rawQuery string) {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	return path, u.RawQuery
+	return path, asciiQuery(u.RawQuery)
+}
+
+// asciiQuery escapes what does not belong into a header or a URL, and leaves the rest as the browser sent it.
+func asciiQuery(s string) string {
+	bad := func(r rune) bool { return r <= ' ' || r >= 0x7f }
+	if !strings.ContainsFunc(s, bad) {
+		return s
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; bad(rune(c)) {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// countParam is how often a query has a parameter.
+func countParam(rawQuery, name string) (n int) {
+	for pair := range strings.SplitSeq(rawQuery, "&") {
+		if key, _, _ := strings.Cut(pair, "="); unescape(key) == name {
+			n++
+		}
+	}
+	return n
 }
 
 // withoutParams takes the last parameter of each name out of a query, which is where WeChat adds its own, and leaves the
@@ -102,6 +130,40 @@ func redirect(w http.ResponseWriter, to string) {
 	w.WriteHeader(http.StatusFound)
 }
 
+// elsewhere calls look until it finds what another process is about to write, which shares the Store but no Locker: that
+// is at most one call of WeChat and two writes away. Where a Locker keeps processes apart there is nothing to wait for.
+func (o *options) elsewhere(ctx context.Context, look func() (found bool, err error)) (found bool, err error) {
+	const tries, pause = 5, 200 * time.Millisecond
+	if _, alone := o.locker.(*memoryLocker); !alone {
+		return false, nil
+	}
+	for range tries {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return false, nil
+		}
+		if found, err := look(); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+// awaitUser fills rec with what another process finds for the code that WeChat refuses here.
+func (o *options) awaitUser(ctx context.Context, prefix string, f *flow, rec *flowRecord, refusal error) error {
+	found, err := o.elsewhere(ctx, func() (bool, error) {
+		err := loadRecord(ctx, o.store, flowKey(prefix, f), rec, &rec.V)
+		return rec.User != nil, err
+	})
+	if err != nil || found {
+		return err
+	}
+	return refusal
+}
+
+func flowKey(prefix string, f *flow) string { return prefix + "flow:" + f.ID }
+
 // flowRecord remembers in the Store that a flow has come back, with which code, and for a while with what result, so
 // that a browser that comes back twice is answered twice and exchanges once.
 type flowRecord struct {
@@ -120,7 +182,7 @@ const finishTime = 30 * time.Second
 func (o *options) finishFlow(ctx context.Context, prefix string, f *flow, code string, age time.Duration, do func(ctx context.Context, rec *flowRecord) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 	defer cancel()
-	key := prefix + "flow:" + f.ID
+	key := flowKey(prefix, f)
 	held, unlock, err := o.lock(ctx, key)
 	if err != nil {
 		return err

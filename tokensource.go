@@ -43,9 +43,11 @@ const (
 	refreshAhead = 10 * time.Minute
 	// maxTokenLife is more than any token of WeChat lives; a longer life is a mistake of the answer.
 	maxTokenLife = 24 * time.Hour
-	// The first failure is remembered for minBackoff, and each further one twice as long up to maxBackoff.
-	minBackoff = time.Second
-	maxBackoff = time.Minute
+	// The first failure is remembered for minBackoff, and each further one twice as long: up to maxBackoff, so that
+	// service is back soon after WeChat is, or up to maxCalmBackoff while the present token is still good.
+	minBackoff     = time.Second
+	maxBackoff     = 8 * time.Second
+	maxCalmBackoff = time.Minute
 	// humanBackoff is for what only a person can mend, quotaBackoff for a used-up daily quota.
 	humanBackoff = time.Minute
 	quotaBackoff = 10 * time.Minute
@@ -69,9 +71,10 @@ type CachedTokenSource struct {
 
 	mu       sync.Mutex // guards what follows
 	flight   *flight
-	bad      string    // the value that Invalidate named: not to be taken from the Store again
-	calm     time.Time // until then replace keeps the token it has
-	gen      int       // counts forget, so that a flight from before it changes nothing
+	bad      string        // the value that Invalidate named: not to be taken from the Store again
+	calm     time.Time     // until then replace keeps the token it has
+	calmFor  time.Duration // how long the last calm was
+	gen      int           // counts forget, so that a flight from before it changes nothing
 	failures int
 	lastErr  error
 	retryAt  time.Time // until then lastErr is the answer
@@ -89,11 +92,21 @@ type current struct {
 	refresh atomic.Int64 // Unix nanoseconds from which the next caller starts a background refresh
 }
 
+// String names the source and keeps its token out of logs.
+func (s *CachedTokenSource) String() string { return "{token source " + s.key + "}" }
+
+// GoString keeps the token out of %#v.
+func (s *CachedTokenSource) GoString() string { return "wechatopen.CachedTokenSource" + s.String() }
+
+// LogValue keeps the token out of [log/slog].
+func (s *CachedTokenSource) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
 // flight is one refresh that many callers wait for.
 type flight struct {
 	gen  int
 	done chan struct{} // closed when the fields below are set
 	cur  *current
+	new  bool // cur is from WeChat, not from the Store
 	err  error
 }
 
@@ -199,7 +212,7 @@ func (s *CachedTokenSource) start(ctx context.Context, until time.Time) {
 		defer cancel()
 		f.err = errorf("token refresh ended early") // what stands if a hook of the application ends this goroutine
 		defer s.land(f)
-		f.cur, f.err = s.obtain(ctx, bad, until)
+		f.cur, f.new, f.err = s.obtain(ctx, bad, until)
 	}()
 }
 
@@ -208,27 +221,37 @@ func (s *CachedTokenSource) land(f *flight) {
 	now := s.c.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.flight = nil
+	if s.flight == f {
+		s.flight = nil
+	}
 	defer close(f.done)
 	if f.err == nil {
 		s.failures, s.lastErr = 0, nil
-		if f.gen != s.gen || f.cur.Value == s.bad {
+		if f.gen != s.gen || f.cur.Value == s.bad && !f.new {
 			return // those who waited get it, nobody else
+		}
+		if f.new {
+			s.bad = "" // WeChat hands it out again, so there is no other
 		}
 		s.cur.Store(f.cur)
 		return
 	}
-	delay := s.backoff(f.err)
+	c := s.cur.Load()
+	present := c != nil && now.Before(c.Expiry)
+	delay := s.backoff(f.err, present)
 	s.lastErr, s.retryAt = f.err, now.Add(delay)
-	if c := s.cur.Load(); c != nil && now.Before(c.Expiry) {
+	if present {
 		c.refresh.Store(now.Add(max(delay, minBackoff)).UnixNano())
 		s.c.logger.Warn("wechatopen: token not refreshed; the present one is served", "key", s.key, "until", c.Expiry, "error", f.err.Error())
 	}
 }
 
 // backoff is how long a failure is remembered. mu is held.
-func (s *CachedTokenSource) backoff(err error) time.Duration {
-	s.failures++
+func (s *CachedTokenSource) backoff(err error, present bool) time.Duration {
+	var passing *passingError
+	if errors.As(err, &passing) {
+		return 0
+	}
 	var refusal *APIError
 	known := errors.Is(err, ErrNoTicket) || errors.Is(err, ErrNotAuthorized)
 	switch {
@@ -240,25 +263,30 @@ func (s *CachedTokenSource) backoff(err error) time.Duration {
 		hasCode(err, codeInvalidCredential, codeInvalidAppID, codeInvalidSecret, codeNotInWhitelist, codeNotInWhitelistOld, codeClientIP, codeInvalidComponent):
 		return humanBackoff
 	}
-	d := min(minBackoff<<min(s.failures-1, 10), maxBackoff)
+	longest := maxBackoff
+	if present {
+		longest = maxCalmBackoff
+	}
+	d := min(minBackoff<<min(s.failures, 10), longest)
+	s.failures++
 	return d + rand.N(d/4+1)
 }
 
 // obtain takes the token from the Store if a good one is there, and from WeChat otherwise.
-func (s *CachedTokenSource) obtain(ctx context.Context, bad string, until time.Time) (*current, error) {
+func (s *CachedTokenSource) obtain(ctx context.Context, bad string, until time.Time) (c *current, fetched bool, err error) {
 	good := func(c *current) bool {
 		return c != nil && c.Value != bad && c.Expiry.After(until) && c.Expiry.After(s.c.now())
 	}
 	if c, err := s.load(ctx); err != nil || good(c) {
-		return c, err
+		return c, false, err
 	}
 	held, unlock, err := s.c.lock(ctx, s.key)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer unlock()
 	if c, err := s.load(held); err != nil || good(c) {
-		return c, err
+		return c, false, err
 	}
 	start, begin := s.c.now(), time.Now()
 	f, err := s.fetch(held, bad)
@@ -266,9 +294,10 @@ func (s *CachedTokenSource) obtain(ctx context.Context, bad string, until time.T
 		s.c.trace.TokenFetch(ctx, TokenFetch{Key: s.key, Duration: time.Since(begin), Err: err})
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return s.keep(held, start, f)
+	c, err = s.keep(held, start, f)
+	return c, true, err
 }
 
 // keep writes what was fetched into the Store. The caller holds the lock.
@@ -340,8 +369,8 @@ func (s *CachedTokenSource) invalidate(bad *Token) bool {
 	return true
 }
 
-// replace brings another token than bad, which WeChat has refused; or bad again if it was brought the same way less than
-// calmTime ago.
+// replace brings another token than bad, which WeChat has refused; or bad again if it was brought the same way not long
+// ago.
 func (s *CachedTokenSource) replace(ctx context.Context, bad *Token) (*Token, error) {
 	now := s.c.now()
 	s.mu.Lock()
@@ -351,7 +380,13 @@ func (s *CachedTokenSource) replace(ctx context.Context, bad *Token) (*Token, er
 			return bad, nil
 		}
 		s.invalidate(bad)
-		s.calm = now.Add(calmTime)
+		// An API that refuses every token for reasons of its own must not use up the tokens of the others.
+		if now.Before(s.calm.Add(s.calmFor)) {
+			s.calmFor = min(2*s.calmFor, maxCalmTime)
+		} else {
+			s.calmFor = calmTime
+		}
+		s.calm = now.Add(s.calmFor)
 	}
 	s.mu.Unlock()
 	return s.Token(ctx)
@@ -374,6 +409,7 @@ func (s *CachedTokenSource) put(held context.Context, start time.Time, f *fetche
 func (s *CachedTokenSource) forget(held context.Context) error {
 	s.mu.Lock()
 	s.gen++
+	s.flight = nil // who asks from now on does not join what was under way
 	s.cur.Store(nil)
 	s.failures, s.lastErr = 0, nil
 	s.mu.Unlock()

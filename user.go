@@ -89,7 +89,7 @@ func (a *Account) authCodeURL(redirectURI, scope, state string, connectRedirect 
 	}
 	var b strings.Builder
 	b.WriteString(a.c.endpoints.Open)
-	b.WriteString(page + "?appid=" + a.appID + "&redirect_uri=" + escape(redirectURI))
+	b.WriteString(page + "?appid=" + escape(a.appID) + "&redirect_uri=" + escape(redirectURI))
 	b.WriteString("&response_type=code&scope=" + escape(scope) + "&state=" + escape(state))
 	if connectRedirect {
 		b.WriteString("&connect_redirect=1")

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 	"time"
 )
@@ -87,7 +88,10 @@ func (e *element) get(name string) string { return string(bytes.TrimSpace(e.chil
 
 // int is 0 where no number stands: WeChat has been seen to send other things, which Raw still shows.
 func (e *element) int(name string) int64 {
-	n, _ := strconv.ParseInt(e.get(name), 10, 64)
+	n, err := strconv.ParseInt(e.get(name), 10, 64)
+	if err != nil {
+		return 0 // one out of range too, for which ParseInt returns the nearest
+	}
 	return n
 }
 
@@ -101,6 +105,9 @@ func (e *element) time(name string) time.Time {
 
 // float is 0 where no number stands.
 func (e *element) float(name string) float64 {
-	f, _ := strconv.ParseFloat(e.get(name), 64)
+	f, err := strconv.ParseFloat(e.get(name), 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0
+	}
 	return f
 }

@@ -21,7 +21,13 @@ func jsSignature(ticket, nonceStr string, timestamp int64, pageURL string) strin
 // the client's, "invalid signature" and "invalid url domain".
 func (s *Server) VerifyJSConfig(appID, nonceStr string, timestamp int64, pageURL, signature string) error {
 	pageURL, _, _ = strings.Cut(pageURL, "#")
-	u, err := url.Parse(pageURL)
+	origin := pageURL // a path may hold a % that escapes nothing, as browsers leave it
+	if scheme, rest, ok := strings.Cut(pageURL, "://"); ok {
+		if end := strings.IndexAny(rest, "/?"); end >= 0 {
+			origin = scheme + "://" + rest[:end]
+		}
+	}
+	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {
 		return errors.New("wechattest: wx.config: invalid url domain")
 	}
