@@ -22,9 +22,9 @@ const (
 	// calmTime is how long after a token was replaced because WeChat refused it, it is not replaced again for the same
 	// reason: when the new token is refused too, the trouble is elsewhere.
 	calmTime = time.Minute
-	// maxCalmTime is how long that may grow when it happens again and again: stable_token replaces a token by force 20
-	// times a day.
-	maxCalmTime = 2 * time.Hour
+	// maxDoubt is how long an API that refuses every token may go without having it replaced: stable_token replaces one by
+	// force 20 times a day.
+	maxDoubt = 2 * time.Hour
 )
 
 // client calls WeChat's API.
@@ -92,17 +92,26 @@ func (c *client) withToken(ctx context.Context, src *CachedTokenSource, method, 
 		return c.call(ctx, method, appID, path, q, body, out)
 	}
 	err = attempt(t)
-	if !hasCode(err, codeInvalidCredential, codeInvalidToken, codeTokenExpired, codeCompTokenExpired) {
+	if !isStaleToken(err) {
 		return err
 	}
-	fresh, terr := src.replace(ctx, t)
+	fresh, terr := src.replace(ctx, opName(path), t)
 	if terr != nil {
 		return errorf("%w; and no new token: %w", err, terr)
 	}
 	if fresh.Value == t.Value {
 		return err
 	}
-	return attempt(fresh)
+	err = attempt(fresh)
+	if isStaleToken(err) {
+		src.refusedFresh(opName(path))
+	}
+	return err
+}
+
+// isStaleToken reports whether WeChat refused the token of a call.
+func isStaleToken(err error) bool {
+	return hasCode(err, codeInvalidCredential, codeInvalidToken, codeTokenExpired, codeCompTokenExpired)
 }
 
 // encodeJSON leaves <, > and & as they are, as it leaves Chinese: WeChat does not decode \u escapes.
@@ -211,7 +220,7 @@ func decodeAnswer(op string, answer []byte, out any) error {
 		if errors.As(err, &te) {
 			return errorf("%s: field %q of the answer is not a %s", op, te.Field, te.Type)
 		}
-		return errorf("%s: the answer does not decode into %T", op, out)
+		return errorf("%s: the answer does not have the shape that is asked for", op)
 	}
 	return nil
 }

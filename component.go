@@ -73,6 +73,15 @@ type AuthorizeLink struct {
 	CategoryIDs []int  // as in [AuthorizeHandler]
 }
 
+// String says what is asked for, without the pre-auth code.
+func (l AuthorizeLink) String() string { return "{authorize link back to " + l.RedirectURI + "}" }
+
+// GoString keeps the code out of %#v.
+func (l AuthorizeLink) GoString() string { return "wechatopen.AuthorizeLink" + l.String() }
+
+// LogValue keeps the code out of [log/slog].
+func (l AuthorizeLink) LogValue() slog.Value { return slog.StringValue(l.String()) }
+
 // AuthorizeURL is the address of WeChat's authorization page. WeChat refuses a browser that comes there from anywhere
 // but a page of the registered launch domain (授权发起页域名), so link to it from such a page; a redirect from a typed
 // address does not work. [AuthorizeHandler] serves that page.

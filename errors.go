@@ -71,6 +71,7 @@ const (
 	codeNotInWhitelistOld   = 45035
 	codeClientIP            = 61004
 	codeDailyQuota          = 45009
+	codeMinuteQuota         = 45011
 	codeNotAuthorizedToComp = 61003
 	codeTicketExpired       = 61005
 	codeTicketInvalid       = 61006

@@ -89,19 +89,37 @@ func (p *Platform) redeem(ctx context.Context, code, appID string, at time.Time)
 	defer cancel()
 	sum := sha256.Sum256([]byte(code))
 	key := p.prefix + "code:" + base64.RawURLEncoding.EncodeToString(sum[:18])
+	auth, err := p.redeemOnce(ctx, code, key, appID, at)
+	if !isSpent(err) || appID != "" {
+		return auth, err
+	}
+	// Perhaps by another process, where no Locker keeps them apart. Others are not kept waiting meanwhile.
+	found, lerr := p.c.elsewhere(ctx, func() (bool, error) {
+		var err error
+		auth, err = p.redeemed(ctx, key)
+		return auth != nil, err
+	})
+	if found || lerr != nil {
+		return auth, lerr
+	}
+	return nil, err
+}
+
+// isSpent reports whether WeChat refused an authorization code.
+func isSpent(err error) bool { return hasCode(err, codeAuthCodeInvalid, codeAuthCodeExpired) }
+
+func (p *Platform) redeemOnce(ctx context.Context, code, key, appID string, at time.Time) (*Authorization, error) {
 	held, unlock, err := p.c.lock(ctx, p.redemptionKey())
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-
 	if done, err := p.redeemed(held, key); done != nil || err != nil {
 		return done, err
 	}
 	auth, err := p.queryAuth(held, code, key, at)
-	if hasCode(err, codeAuthCodeInvalid, codeAuthCodeExpired) {
-		// Spent, perhaps by another process that shares the Store but no Locker, or by a call whose answer was lost.
-		auth, err = p.redeemedElsewhere(held, key, appID, at, err)
+	if isSpent(err) && appID != "" {
+		auth, err = p.lookUpAuthorization(held, appID, at, err)
 	}
 	if err != nil {
 		return nil, err
@@ -123,19 +141,8 @@ func (p *Platform) redeemed(ctx context.Context, key string) (*Authorization, er
 	return &rec.Authorization, err
 }
 
-func (p *Platform) redeemedElsewhere(ctx context.Context, key, appID string, at time.Time, refusal error) (*Authorization, error) {
-	if appID == "" {
-		var done *Authorization
-		found, err := p.c.elsewhere(ctx, func() (bool, error) {
-			var err error
-			done, err = p.redeemed(ctx, key)
-			return done != nil, err
-		})
-		if err != nil || found {
-			return done, err
-		}
-		return nil, refusal
-	}
+// lookUpAuthorization is for an account whose code was spent elsewhere, or by a call whose answer was lost.
+func (p *Platform) lookUpAuthorization(ctx context.Context, appID string, at time.Time, refusal error) (*Authorization, error) {
 	a := p.Account(appID)
 	held, unlock, err := p.c.lock(ctx, a.access.key)
 	if err != nil {

@@ -131,7 +131,7 @@ func (h *AuthorizeHandler) finish(w http.ResponseWriter, r *http.Request, query,
 		auth, err = p.QueryAuth(ctx, code)
 		return err
 	})
-	if hasCode(err, codeAuthCodeInvalid, codeAuthCodeExpired) {
+	if isSpent(err) {
 		return errorf("%w: %w", ErrState, err)
 	}
 	if err != nil {

@@ -135,10 +135,6 @@ func (h *JSSDKHandler) sign(w http.ResponseWriter, r *http.Request, log **slog.L
 	if origin := r.Header.Get("Origin"); h.allowed[origin] {
 		header.Set("Access-Control-Allow-Origin", origin)
 	}
-	if r.Method != http.MethodGet {
-		header.Set("Allow", http.MethodGet)
-		return nil, withStatus(http.StatusMethodNotAllowed, errorf("page to sign: method %s", r.Method))
-	}
 	a, err := h.Account(r)
 	if err == nil && a == nil {
 		err = errorf("JSSDKHandler.Account returned neither an account nor an error")
@@ -147,6 +143,10 @@ func (h *JSSDKHandler) sign(w http.ResponseWriter, r *http.Request, log **slog.L
 		return nil, err
 	}
 	*log = a.c.logger
+	if r.Method != http.MethodGet {
+		header.Set("Allow", http.MethodGet)
+		return nil, withStatus(http.StatusMethodNotAllowed, errorf("page to sign: method %s", r.Method))
+	}
 	values := r.URL.Query()["url"]
 	if len(values) != 1 {
 		return nil, withStatus(http.StatusBadRequest, errorf("page to sign: the query has not exactly one url"))

@@ -48,7 +48,7 @@ const (
 	minBackoff     = time.Second
 	maxBackoff     = 8 * time.Second
 	maxCalmBackoff = time.Minute
-	// humanBackoff is for what only a person can mend, quotaBackoff for a used-up daily quota.
+	// humanBackoff is for what only a person can mend, and for the quota of a minute; quotaBackoff is for that of a day.
 	humanBackoff = time.Minute
 	quotaBackoff = 10 * time.Minute
 )
@@ -71,10 +71,10 @@ type CachedTokenSource struct {
 
 	mu       sync.Mutex // guards what follows
 	flight   *flight
-	bad      string        // the value that Invalidate named: not to be taken from the Store again
-	calm     time.Time     // until then replace keeps the token it has
-	calmFor  time.Duration // how long the last calm was
-	gen      int           // counts forget, so that a flight from before it changes nothing
+	bad      string           // the value that Invalidate named: not to be taken from the Store again
+	calm     time.Time        // until then replace keeps the token it has
+	doubts   map[string]doubt // by path of the API
+	gen      int              // counts forget, so that a flight from before it changes nothing
 	failures int
 	lastErr  error
 	retryAt  time.Time // until then lastErr is the answer
@@ -149,6 +149,9 @@ func (s *CachedTokenSource) refreshAhead(ctx context.Context, c *current, due in
 // freshen brings a token that lives longer than until, from the Store or from WeChat, whatever was remembered of an
 // earlier failure.
 func (s *CachedTokenSource) freshen(ctx context.Context, until time.Time) error {
+	if s.err != nil {
+		return s.err
+	}
 	for range 2 { // a flight that was under way may have looked for less
 		if c := s.cur.Load(); c != nil && c.Expiry.After(until) {
 			return nil
@@ -259,7 +262,7 @@ func (s *CachedTokenSource) backoff(err error, present bool) time.Duration {
 		return 0 // read from the Store, without a call of WeChat; a push may change it at any moment
 	case hasCode(err, codeDailyQuota):
 		return quotaBackoff
-	case errors.Is(err, ErrNotAuthorized),
+	case errors.Is(err, ErrNotAuthorized), hasCode(err, codeMinuteQuota),
 		hasCode(err, codeInvalidCredential, codeInvalidAppID, codeInvalidSecret, codeNotInWhitelist, codeNotInWhitelistOld, codeClientIP, codeInvalidComponent):
 		return humanBackoff
 	}
@@ -369,27 +372,51 @@ func (s *CachedTokenSource) invalidate(bad *Token) bool {
 	return true
 }
 
-// replace brings another token than bad, which WeChat has refused; or bad again if it was brought the same way not long
-// ago.
-func (s *CachedTokenSource) replace(ctx context.Context, bad *Token) (*Token, error) {
+// replace brings another token than bad, which WeChat has refused at an API; or bad again if a refusal has brought it not
+// long ago, or the API is in doubt.
+func (s *CachedTokenSource) replace(ctx context.Context, op string, bad *Token) (*Token, error) {
 	now := s.c.now()
 	s.mu.Lock()
 	if c := s.cur.Load(); c != nil && c.Value == bad.Value {
-		if now.Before(s.calm) {
+		if now.Before(s.calm) || now.Before(s.doubts[op].until) {
 			s.mu.Unlock()
 			return bad, nil
 		}
 		s.invalidate(bad)
-		// An API that refuses every token for reasons of its own must not use up the tokens of the others.
-		if now.Before(s.calm.Add(s.calmFor)) {
-			s.calmFor = min(2*s.calmFor, maxCalmTime)
-		} else {
-			s.calmFor = calmTime
-		}
-		s.calm = now.Add(s.calmFor)
+		s.calm = now.Add(calmTime)
 	}
 	s.mu.Unlock()
 	return s.Token(ctx)
+}
+
+// doubt is for an API that refuses every token, for reasons of its own: it must not use up the tokens of the others.
+type doubt struct {
+	until time.Time // until then its word is not taken for a stale token
+	grown time.Duration
+}
+
+// maxDoubts bounds the paths that are remembered.
+const maxDoubts = 64
+
+// refusedFresh notes that an API refused a token that had just been brought for it. Each time it is doubted longer.
+func (s *CachedTokenSource) refusedFresh(op string) {
+	now := s.c.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.doubts[op]
+	switch {
+	case now.Before(d.until): // by another caller of the same moment
+		return
+	case now.Before(d.until.Add(d.grown)):
+		d.grown = min(2*d.grown, maxDoubt)
+	default:
+		d.grown = calmTime
+	}
+	d.until = now.Add(d.grown)
+	if s.doubts == nil || len(s.doubts) >= maxDoubts {
+		s.doubts = map[string]doubt{}
+	}
+	s.doubts[op] = d
 }
 
 // put makes a token that came another way, with an authorization, the current one. The caller holds the lock.
