@@ -2,12 +2,18 @@ module github.com/wechatopen/wechatopen/_example
 
 go 1.25.0
 
-require github.com/wechatopen/wechatopen v0.0.0-00010101000000-000000000000
+require (
+	github.com/ncruces/go-sqlite3 v0.30.5
+	github.com/wechatopen/wechatopen v0.0.0-00010101000000-000000000000
+)
 
 require (
 	github.com/gorilla/securecookie v1.1.2 // indirect
+	github.com/ncruces/julianday v1.0.0 // indirect
 	github.com/patrickmn/go-cache v2.1.0+incompatible // indirect
+	github.com/tetratelabs/wazero v1.11.0 // indirect
 	golang.org/x/net v0.48.0 // indirect
+	golang.org/x/sys v0.40.0 // indirect
 )
 
 replace github.com/wechatopen/wechatopen => ../
