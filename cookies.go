@@ -88,8 +88,11 @@ func (c *Cookies) codecs() error {
 			}
 			c.session, c.flow = append(c.session, session), append(c.flow, flow)
 		}
-		if len(c.secrets) == 0 {
+		switch {
+		case len(c.secrets) == 0:
 			c.err = errorf("Cookies has no secret: make it with NewCookies")
+		case c.maxAge() < time.Second:
+			c.err = errorf("Cookies.MaxAge is less than a second: a session would be over before it begins")
 		}
 	})
 	return c.err
@@ -272,7 +275,7 @@ func (c *Cookies) dropFlows(w http.ResponseWriter, r *http.Request) {
 	if len(flows) < maxFlows {
 		return
 	}
-	slices.SortFunc(flows, func(a, b old) int { return cmp.Compare(a.start, b.start) })
+	slices.SortStableFunc(flows, func(a, b old) int { return cmp.Compare(a.start, b.start) })
 	for _, f := range flows[:len(flows)-maxFlows+1] {
 		c.clear(w, f.name)
 	}

@@ -680,3 +680,17 @@ func TestSessionTooLongForACookieIsToldOnce(t *testing.T) {
 		t.Errorf("error %v", s.lastTold())
 	}
 }
+
+// attacks.md 23: a session that is over when it begins sends the browser round for ever, each time with a new code.
+func TestMaxAgeThatIsNoneIsAnError(t *testing.T) {
+	for _, age := range []time.Duration{-time.Hour, -time.Nanosecond, time.Nanosecond, 500 * time.Millisecond} {
+		t.Run(age.String(), func(t *testing.T) {
+			s := newLoginSite(t, func(s *loginSite) { s.cookies.MaxAge = age })
+			s.log.reset()
+			a := s.at("/page", "")
+			if a.Status != http.StatusInternalServerError || !isStatusText(a) || !strings.Contains(s.log.String(), "MaxAge") {
+				t.Errorf("status %d, Location %.40q, log %q", a.Status, a.Header.Get("Location"), s.log)
+			}
+		})
+	}
+}

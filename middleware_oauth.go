@@ -185,6 +185,9 @@ func (o *OAuth) login(w http.ResponseWriter, r *http.Request, scope string) (*Us
 	u := o.Cookies.getSession(r, a.appID, a.c.now())
 	if u != nil && covers(u.Scope, v.scope) {
 		if v.back && v.code != "" && isNavigation(r) {
+			if v.flow != nil {
+				o.Cookies.clearFlow(w, v.flow)
+			}
 			redirect(w, v.clean()) // a second call of WeChat's browser, or an address that was passed on
 			return nil, log, nil
 		}
@@ -268,6 +271,9 @@ func (v *visit) restart(tried int, reason error) error {
 		return ErrLoginLoop
 	}
 	v.restarted = reason
+	if v.flow != nil {
+		v.o.Cookies.clearFlow(v.w, v.flow)
+	}
 	return v.start(tried + 1)
 }
 

@@ -1543,7 +1543,7 @@ func TestOwnCodeParameterIsLeftAlone(t *testing.T) {
 	}
 	for query, want := range map[string]string{
 		"?code=SUMMER&appid=7&code=x&state=y&appid=" + s.shop.AppID(): "?code=SUMMER&appid=7",
-		"?appid=7&code=x&state=y": "?appid=7", // not WeChat's, which names the account
+		"?appid=7&code=x&state=y":                                     "?appid=7", // not WeChat's, which names the account
 	} {
 		a, trail := s.follow(c, s.site.URL+"/sale"+query)
 		if loginUser(t, a) == nil || len(trail) != 2 || trail[1] != s.site.URL+"/sale"+want {
@@ -1998,7 +1998,9 @@ func TestAnswersAreNotCachedAcrossVisitors(t *testing.T) {
 }
 
 // brokenTransport reaches nobody while it is broken.
-type brokenTransport struct{ broken atomic.Pointer[func(*http.Request) error] }
+type brokenTransport struct {
+	broken atomic.Pointer[func(*http.Request) error]
+}
 
 func (b *brokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if fail := b.broken.Load(); fail != nil {

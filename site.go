@@ -134,7 +134,8 @@ func redirect(w http.ResponseWriter, to string) {
 // is at most one call of WeChat and two writes away. Where a Locker keeps processes apart there is nothing to wait for.
 func (o *options) elsewhere(ctx context.Context, look func() (found bool, err error)) (found bool, err error) {
 	const tries, pause = 5, 200 * time.Millisecond
-	if _, alone := o.locker.(*memoryLocker); !alone {
+	_, unlocked := o.locker.(*memoryLocker)
+	if _, alone := o.store.(*MemoryStore); alone || !unlocked {
 		return false, nil
 	}
 	for range tries {
