@@ -266,17 +266,35 @@ type listedAuthorizer struct {
 	AuthTime     Int    `json:"auth_time"`
 }
 
-func (p *Platform) listAuthorizers(ctx context.Context, offset int) (list []listedAuthorizer, total int, err error) {
-	var out struct {
-		Total Int                `json:"total_count"`
-		List  []listedAuthorizer `json:"list"`
+// listAuthorizers goes through the whole list. It stops at the first error, which it yields.
+func (p *Platform) listAuthorizers(ctx context.Context) iter.Seq2[listedAuthorizer, error] {
+	return func(yield func(listedAuthorizer, error) bool) {
+		for offset := 0; ; {
+			var out struct {
+				Total Int                `json:"total_count"`
+				List  []listedAuthorizer `json:"list"`
+			}
+			err := p.Post(ctx, "/cgi-bin/component/api_get_authorizer_list", map[string]any{
+				"component_appid": p.creds.AppID,
+				"offset":          offset,
+				"count":           maxListPage,
+			}, &out)
+			if err != nil {
+				yield(listedAuthorizer{}, err)
+				return
+			}
+			for _, l := range out.List {
+				if !yield(l, nil) {
+					return
+				}
+			}
+			// Without a total, which ends the list even after a full page, a page that is not full is the last.
+			offset += len(out.List)
+			if n, total := len(out.List), int(out.Total); n == 0 || offset >= total && (total > 0 || n < maxListPage) {
+				return
+			}
+		}
 	}
-	err = p.Post(ctx, "/cgi-bin/component/api_get_authorizer_list", map[string]any{
-		"component_appid": p.creds.AppID,
-		"offset":          offset,
-		"count":           maxListPage,
-	}, &out)
-	return out.List, int(out.Total), err
 }
 
 // Authorizers goes through all accounts that authorize the platform, 500 to a call of WeChat. It stops at the first
@@ -284,18 +302,12 @@ func (p *Platform) listAuthorizers(ctx context.Context, offset int) (list []list
 // WeChat's page: api_get_authorizer_list.
 func (p *Platform) Authorizers(ctx context.Context) iter.Seq2[Authorizer, error] {
 	return func(yield func(Authorizer, error) bool) {
-		for offset := 0; ; {
-			list, total, err := p.listAuthorizers(ctx, offset)
+		for l, err := range p.listAuthorizers(ctx) {
 			if err != nil {
 				yield(Authorizer{}, err)
 				return
 			}
-			for _, l := range list {
-				if !yield(Authorizer{l.AppID, time.Unix(int64(l.AuthTime), 0), l.RefreshToken != ""}, nil) {
-					return
-				}
-			}
-			if offset += len(list); len(list) == 0 || offset >= total {
+			if !yield(Authorizer{l.AppID, time.Unix(int64(l.AuthTime), 0), l.RefreshToken != ""}, nil) {
 				return
 			}
 		}

@@ -109,6 +109,14 @@ func (p *Platform) redeem(ctx context.Context, code, appID string, at time.Time)
 func isSpent(err error) bool { return hasCode(err, codeAuthCodeInvalid, codeAuthCodeExpired) }
 
 func (p *Platform) redeemOnce(ctx context.Context, code, key, appID string, at time.Time) (*Authorization, error) {
+	if appID == "" { // browsers wait for each other first, so that a crowd of them holds up no push
+		held, unlock, err := p.c.lock(ctx, p.prefix+"redirects")
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+		ctx = held
+	}
 	held, unlock, err := p.c.lock(ctx, p.redemptionKey())
 	if err != nil {
 		return nil, err
@@ -124,7 +132,11 @@ func (p *Platform) redeemOnce(ctx context.Context, code, key, appID string, at t
 	if err != nil {
 		return nil, err
 	}
-	return auth, storeRecord(held, p.c.store, key, redeemedRecord{V: 1, Authorization: *auth}, redeemedMemory)
+	if err := storeRecord(held, p.c.store, key, redeemedRecord{V: 1, Authorization: *auth}, redeemedMemory); err != nil {
+		// The grant is kept; only who comes second with the code has to look it up.
+		p.c.logger.Warn("wechatopen: the result of an authorization code was not remembered", "account", auth.AppID, "error", err.Error())
+	}
+	return auth, nil
 }
 
 // redemptionKey is the lock under which codes are redeemed and authorizations ended, one at a time: whose code it is shows

@@ -890,10 +890,8 @@ func TestUnauthorizedDuringARefreshLeavesNothing(t *testing.T) {
 			w := newWorld(t, net.option(), wechatopen.WithLocker(locker))
 			a := w.ready()
 			w.wantToken(a)
-			refresher := w.platform
 			if tt.process == 2 {
-				refresher = w.newPlatform(net.option(), wechatopen.WithLocker(locker))
-				a = refresher.Account(w.shop.AppID())
+				a = w.newPlatform(net.option(), wechatopen.WithLocker(locker)).Account(w.shop.AppID())
 			}
 			// WeChat has revoked nothing yet when it carries the call out; its answer arrives after that.
 			w.sim.Advance(tt.advance)

@@ -312,24 +312,28 @@ func cipherText(t *testing.T, r *http.Request) string {
 // attacks.md 1
 func TestMessageHandlerRefusesPlainPush(t *testing.T) {
 	eachMessageSite(t, func(t *testing.T, s *messageSite) {
-		for name, query := range map[string]func(url.Values){
-			"encrypt_type=raw":                      nil,
-			"no encrypt_type":                       dropParams("encrypt_type"),
-			"empty encrypt_type":                    setParam("encrypt_type", ""),
-			"encrypt_type=AES":                      setParam("encrypt_type", "AES"),
-			"encrypt_type=aes and raw":              setParam("encrypt_type", "aes", "raw"),
-			"encrypt_type=raw and aes":              setParam("encrypt_type", "raw", "aes"),
-			"signature also as msg_signature":       func(q url.Values) { q["msg_signature"] = q["signature"]; q.Del("encrypt_type") },
-			"msg_signature of no Encrypt, no mode":  func(q url.Values) { signNothing(q, s.creds.Token); q.Del("encrypt_type") },
-			"msg_signature of no Encrypt, mode raw": func(q url.Values) { signNothing(q, s.creds.Token) },
-			"msg_signature of no Encrypt, mode aes": func(q url.Values) { signNothing(q, s.creds.Token); q.Set("encrypt_type", "aes") },
+		const mode = "safe mode" // the log says what to set at the console
+		for name, tt := range map[string]struct {
+			query func(url.Values)
+			why   string
+		}{
+			"encrypt_type=raw":                      {nil, mode},
+			"encrypt_type=AES":                      {setParam("encrypt_type", "AES"), mode},
+			"encrypt_type=raw and aes":              {setParam("encrypt_type", "raw", "aes"), mode},
+			"encrypt_type=aes and raw":              {setParam("encrypt_type", "aes", "raw"), "msg_signature"},
+			"no encrypt_type":                       {dropParams("encrypt_type"), "msg_signature"},
+			"empty encrypt_type":                    {setParam("encrypt_type", ""), "msg_signature"},
+			"signature also as msg_signature":       {func(q url.Values) { q["msg_signature"] = q["signature"]; q.Del("encrypt_type") }, mode},
+			"msg_signature of no Encrypt, no mode":  {func(q url.Values) { signNothing(q, s.creds.Token); q.Del("encrypt_type") }, mode},
+			"msg_signature of no Encrypt, mode raw": {func(q url.Values) { signNothing(q, s.creds.Token) }, mode},
+			"msg_signature of no Encrypt, mode aes": {func(q url.Values) { signNothing(q, s.creds.Token); q.Set("encrypt_type", "aes") }, mode},
 		} {
 			t.Run(name, func(t *testing.T) {
-				r := s.make(t, wechattest.PushSpec{EncryptType: "raw", XML: s.textXML("forged"), Query: query})
+				r := s.make(t, wechattest.PushSpec{EncryptType: "raw", XML: s.textXML("forged"), Query: tt.query})
 				if q := r.URL.Query(); q.Get("signature") != sortedSHA1(s.creds.Token, q.Get("timestamp"), q.Get("nonce")) {
 					t.Fatal("the plain signature is not valid: the test shows nothing")
 				}
-				s.refuses(t, r, forged("push refused"))
+				s.refuses(t, r, forged(tt.why))
 			})
 		}
 	})
@@ -1989,10 +1993,12 @@ func TestMessageWhoseHandleOverrunsIsAnsweredSuccess(t *testing.T) {
 	eachMessageSite(t, func(t *testing.T, s *messageSite) {
 		gate, late := make(chan struct{}), make(chan string, 10)
 		s.handler.ReplyTime = 20 * time.Millisecond
-		s.handler.OnLate = func(ctx context.Context, m *wechatopen.Message, r wechatopen.Reply) { late <- m.Content }
-		s.handler.Handle = s.answering(func(ctx context.Context, _ *wechatopen.Message) (wechatopen.Reply, error) {
+		s.handler.OnLate = func(ctx context.Context, m *wechatopen.Message, r wechatopen.Reply) {
+			late <- fmt.Sprint(m.Content, " ", ctx.Err())
+		}
+		s.handler.Handle = s.answering(func(context.Context, *wechatopen.Message) (wechatopen.Reply, error) {
 			<-gate
-			return wechatopen.Text("late"), ctx.Err() // its context goes on
+			return wechatopen.Text("late"), nil
 		})
 		before := s.handled()
 		message := s.textXML("slow")
@@ -2005,7 +2011,7 @@ func TestMessageWhoseHandleOverrunsIsAnsweredSuccess(t *testing.T) {
 			t.Error("OnLate was called before the reply was there")
 		}
 		close(gate)
-		if got := <-late; got != "slow" || s.handled()-before != 1 {
+		if got := <-late; got != "slow <nil>" || s.handled()-before != 1 {
 			t.Errorf("OnLate was given %q; handled %d times", got, s.handled()-before)
 		}
 	})

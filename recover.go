@@ -17,30 +17,25 @@ type RecoverReport struct {
 // it was cut short. The error says why it did not reach the end of the list; the report holds either way.
 func (p *Platform) Recover(ctx context.Context) (RecoverReport, error) {
 	var report RecoverReport
-	for offset := 0; ; {
-		list, total, err := p.listAuthorizers(ctx, offset)
+	for l, err := range p.listAuthorizers(ctx) {
 		if err != nil {
 			return report, err
 		}
-		for _, l := range list {
-			if err := ctx.Err(); err != nil {
-				return report, errorf("recovery cut short: %w", err)
-			}
-			recovered, err := p.recoverGrant(ctx, l)
-			switch {
-			case err != nil:
-				p.c.logger.Error("wechatopen: grant not recovered", "account", l.AppID, "error", err.Error())
-				report.Failed++
-			case recovered:
-				report.Recovered++
-			default:
-				report.Skipped++
-			}
+		if err := ctx.Err(); err != nil {
+			return report, errorf("recovery cut short: %w", err)
 		}
-		if offset += len(list); len(list) == 0 || offset >= total {
-			return report, nil
+		recovered, err := p.recoverGrant(ctx, l)
+		switch {
+		case err != nil:
+			p.c.logger.Error("wechatopen: grant not recovered", "account", l.AppID, "error", err.Error())
+			report.Failed++
+		case recovered:
+			report.Recovered++
+		default:
+			report.Skipped++
 		}
 	}
+	return report, nil
 }
 
 func (p *Platform) recoverGrant(ctx context.Context, l listedAuthorizer) (recovered bool, err error) {

@@ -228,10 +228,13 @@ func (s *CachedTokenSource) land(f *flight) {
 		s.flight = nil
 	}
 	defer close(f.done)
+	if f.gen != s.gen {
+		return // those who waited get it, nobody else
+	}
 	if f.err == nil {
 		s.failures, s.lastErr = 0, nil
-		if f.gen != s.gen || f.cur.Value == s.bad && !f.new {
-			return // those who waited get it, nobody else
+		if f.cur.Value == s.bad && !f.new {
+			return // likewise
 		}
 		if f.new {
 			s.bad = "" // WeChat hands it out again, so there is no other

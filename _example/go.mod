@@ -4,7 +4,8 @@ go 1.25.0
 
 require (
 	github.com/ncruces/go-sqlite3 v0.30.5
-	github.com/wechatopen/wechatopen v0.0.0-00010101000000-000000000000
+	github.com/wechatopen/wechatopen v0.0.0
+	github.com/wechatopen/wechatopen/boltstore v0.0.0-00010101000000-000000000000
 )
 
 require (
@@ -12,8 +13,13 @@ require (
 	github.com/ncruces/julianday v1.0.0 // indirect
 	github.com/patrickmn/go-cache v2.1.0+incompatible // indirect
 	github.com/tetratelabs/wazero v1.11.0 // indirect
+	go.etcd.io/bbolt v1.5.0 // indirect
 	golang.org/x/net v0.48.0 // indirect
-	golang.org/x/sys v0.40.0 // indirect
+	golang.org/x/sys v0.45.0 // indirect
 )
 
-replace github.com/wechatopen/wechatopen => ../
+replace (
+	github.com/wechatopen/wechatopen => ../
+	github.com/wechatopen/wechatopen/boltstore => ../boltstore
+	github.com/wechatopen/wechatopen/redisstore => ../redisstore
+)

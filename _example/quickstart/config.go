@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/wechatopen/wechatopen"
 )
@@ -19,7 +21,11 @@ type config struct {
 	real         bool // credentials were given: no simulator
 	creds        wechatopen.Credentials
 	cookieSecret []byte
+	state        string           // file of what must outlive the process
+	clock        func() time.Time // the simulator's, which can be moved; nil: the real one
 }
+
+const defaultState = "wechatopen.db"
 
 // parseConfig never puts the value of a secret into an error or a help text. A flag goes before its environment variable.
 func parseConfig(args []string, env func(string) string, out io.Writer) (*config, error) {
@@ -29,6 +35,7 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (*config
 	fs.BoolVar(&c.walk, "walk", false, "play merchant and customer against the simulator, print what was seen, and end")
 	fs.StringVar(&c.addr, "addr", "127.0.0.1:0", "`address` that the shop platform listens on")
 	fs.StringVar(&c.baseURL, "base-url", "", "public `origin` of the shop platform, such as https://shop.example.com")
+	fs.StringVar(&c.state, "state", "", "`file` that keeps the merchants' authorizations; or set WECHAT_STATE (default "+defaultState+")")
 	secrets := []struct {
 		value            *string
 		flag, env, usage string
@@ -59,9 +66,13 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (*config
 		}
 	}
 	if len(missing) == len(secrets) {
+		if c.state != "" {
+			return nil, errors.New("-state is for real credentials: the simulator forgets everything, and so does its shop platform")
+		}
 		return &c, nil
 	}
 	c.real = true
+	c.state = cmp.Or(c.state, env("WECHAT_STATE"), defaultState)
 	cookieSecret := env("WECHAT_COOKIE_SECRET")
 	if cookieSecret == "" {
 		missing = append(missing, "WECHAT_COOKIE_SECRET")

@@ -8,7 +8,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,8 +19,6 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/wechatopen/wechatopen"
 )
 
 func main() {
@@ -56,26 +53,18 @@ func run(ctx context.Context, args []string, env func(string) string, stdout io.
 
 func runReal(ctx context.Context, c *config, ln net.Listener, stdout io.Writer) error {
 	log := slog.Default()
-	// Without WithStore merchants have to authorize again after a restart, as the log says. The modules boltstore and
-	// redisstore keep what they granted.
-	platform, err := wechatopen.NewPlatform(c.creds, wechatopen.WithLogger(log))
-	if err != nil {
-		return err
-	}
-	cookies, err := wechatopen.NewCookies(c.cookieSecret)
-	if err != nil {
-		return err
-	}
-	h, err := newShop(platform, c.baseURL, cookies, log)
+	p, err := start(c, log)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "店铺平台 · shop platform   %s/   (listening on %s)\n", c.baseURL, ln.Addr())
 	fmt.Fprintf(stdout, "授权事件接收 URL · event URL   %s/wechat/events\n", c.baseURL)
-	return serve(ctx, h, ln, func(ctx context.Context) error {
+	fmt.Fprintf(stdout, "状态文件 · state               %s\n", c.state)
+	err = serve(ctx, p.shop, ln, func(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	})
+	return errors.Join(err, p.store.Close())
 }
 
 func runSimulated(ctx context.Context, c *config, ln net.Listener, stdout io.Writer) error {
@@ -83,45 +72,30 @@ func runSimulated(ctx context.Context, c *config, ln net.Listener, stdout io.Wri
 	if c.walk {
 		log = slog.New(slog.DiscardHandler) // the walk provokes errors, and says itself what came of them
 	}
+	dir, err := os.MkdirTemp("", "quickstart-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
 	baseURL := cmp.Or(c.baseURL, "http://"+ln.Addr().String())
 	wx, err := startWeChat(baseURL)
 	if err != nil {
 		return err
 	}
 	defer wx.Close()
-	platform, h, err := simulatedShop(wx, baseURL, log)
+	site, err := newSite(wx, baseURL, dir, log)
 	if err != nil {
 		return err
 	}
-	return serve(ctx, h, ln, func(ctx context.Context) error {
+	err = serve(ctx, site, ln, func(ctx context.Context) error {
 		if c.walk {
-			return walk(ctx, wx, platform, baseURL, stdout)
+			return walk(ctx, site, stdout)
 		}
 		fmt.Fprintf(stdout, guide, baseURL, wx.URL(), wx.customer.Name(), wx.merchant.Name())
 		wx.pushTickets(ctx, log)
 		return nil
 	})
-}
-
-// simulatedShop is the shop platform with the simulator for WeChat.
-func simulatedShop(wx *wechat, baseURL string, log *slog.Logger) (*wechatopen.Platform, http.Handler, error) {
-	platform, err := wechatopen.NewPlatform(wx.component.Credentials(), append(wx.Options(),
-		wechatopen.WithLogger(log),
-		wechatopen.WithTrace(&wechatopen.Trace{Push: wx.pushed}),
-		wechatopen.WithStore(wechatopen.NewMemoryStore()), // the simulator forgets everything, too
-	)...)
-	if err != nil {
-		return nil, nil, err
-	}
-	secret := make([]byte, 32)
-	rand.Read(secret)
-	cookies, err := wechatopen.NewCookies(secret)
-	if err != nil {
-		return nil, nil, err
-	}
-	cookies.Insecure = true // plain http, which never leaves this machine; a real site has https and leaves this false
-	h, err := newShop(platform, baseURL, cookies, log)
-	return platform, h, err
+	return errors.Join(err, site.Close())
 }
 
 const guide = `店铺平台 · shop platform      %s/

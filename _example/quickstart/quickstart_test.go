@@ -9,6 +9,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -23,8 +26,8 @@ func TestWalkHoldsAtEveryStep(t *testing.T) {
 		t.Fatalf("%v\nafter:\n%s", err, &out)
 	}
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
-	if len(lines) != 17 {
-		t.Errorf("walk printed %d lines, want one for each of its 17 steps:\n%s", len(lines), &out)
+	if len(lines) != 18 {
+		t.Errorf("walk printed %d lines, want one for each of its 18 steps:\n%s", len(lines), &out)
 	}
 	for i, line := range lines {
 		if !strings.HasPrefix(line, fmt.Sprintf("%2d  ", i+1)) {
@@ -43,14 +46,19 @@ func world(t *testing.T) (wx *wechat, walkIt func(io.Writer) error, baseURL stri
 		t.Fatal(err)
 	}
 	t.Cleanup(wx.Close)
-	platform, h, err := simulatedShop(wx, baseURL, slog.New(slog.DiscardHandler))
+	site, err := newSite(wx, baseURL, t.TempDir(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Config = newServer(h)
+	t.Cleanup(func() {
+		if err := site.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	srv.Config = newServer(site)
 	srv.Start()
 	t.Cleanup(srv.Close)
-	return wx, func(out io.Writer) error { return walk(t.Context(), wx, platform, baseURL, out) }, baseURL
+	return wx, func(out io.Writer) error { return walk(t.Context(), site, out) }, baseURL
 }
 
 func TestWalkStopsWhereWeChatMisbehaves(t *testing.T) {
@@ -63,7 +71,7 @@ func TestWalkStopsWhereWeChatMisbehaves(t *testing.T) {
 		{"code refused", wechattest.Fault{Path: pathQueryAuth, ErrCode: 48001}, "step 4, authorization: "},
 		{"login code refused", wechattest.Fault{Path: pathCodeExchange, ErrCode: 40029}, "step 9, login: "},
 		{"no ticket", wechattest.Fault{Path: pathJSTicket, ErrCode: -1}, "step 12, JSSDK: "},
-		{"no refresh", wechattest.Fault{Path: pathAuthorizerToken, ErrCode: 61023}, "step 13, refresh: "},
+		{"no refresh", wechattest.Fault{Path: pathAuthorizerToken, ErrCode: 61023}, "step 14, refresh: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			wx, walkIt, _ := world(t)
@@ -165,14 +173,48 @@ func TestRunServesUntilItsContextEnds(t *testing.T) {
 	}
 }
 
-func TestConfigNamesWhatIsWrongNeverItsValue(t *testing.T) {
-	good := map[string]string{
+// realEnv is an environment with real credentials, as far as anyone can see without WeChat.
+func realEnv(t *testing.T) map[string]string {
+	return map[string]string{
 		"WECHAT_COMPONENT_APPID":  "wx0123456789abcdef",
 		"WECHAT_COMPONENT_SECRET": "value-of-the-secret",
-		"WECHAT_TOKEN":            "value-of-the-token",
+		"WECHAT_TOKEN":            "valueofthetoken",
 		"WECHAT_AES_KEY":          "valueoftheaeskeyvalueoftheaeskeyvalueofthea",
 		"WECHAT_COOKIE_SECRET":    strings.Repeat("5ec2e7", 11),
+		"WECHAT_STATE":            filepath.Join(t.TempDir(), "state.db"),
 	}
+}
+
+func TestRealStateIsInAFileOfItsOwner(t *testing.T) {
+	env := realEnv(t)
+	flagged := filepath.Join(t.TempDir(), "flagged.db")
+	for _, tt := range []struct {
+		name, path string
+		args       []string
+	}{
+		{"environment", env["WECHAT_STATE"], nil},
+		{"flag", flagged, []string{"-state", flagged}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel() // it starts, makes the file, and ends
+			args := append([]string{"-base-url", "https://shop.example.com"}, tt.args...)
+			if err := run(ctx, args, func(k string) string { return env[k] }, io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(tt.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode != 0o600 {
+				t.Errorf("the file of the state has mode %v, want 0600", mode)
+			}
+		})
+	}
+}
+
+func TestConfigNamesWhatIsWrongNeverItsValue(t *testing.T) {
+	good := realEnv(t)
 	for _, tt := range []struct {
 		name, change, to string
 		args             []string
@@ -187,6 +229,7 @@ func TestConfigNamesWhatIsWrongNeverItsValue(t *testing.T) {
 		{name: "cookie secret not hex", change: "WECHAT_COOKIE_SECRET", to: strings.Repeat("value!", 11), want: "WECHAT_COOKIE_SECRET"},
 		{name: "no base URL", args: []string{"-base-url", ""}, want: "-base-url"},
 		{name: "base URL without TLS", args: []string{"-base-url", "http://shop.example.com"}, want: "-base-url"},
+		{name: "state in no directory", change: "WECHAT_STATE", to: filepath.Join(t.TempDir(), "none", "state.db"), want: "state.db"},
 		{name: "walk", args: []string{"-walk"}, want: "-walk"},
 		{name: "key of a wrong length", change: "WECHAT_AES_KEY", to: "valueoftheaeskey", want: "EncodingAESKey"},
 		{name: "help", args: []string{"-help"}, want: "WECHAT_AES_KEY"},

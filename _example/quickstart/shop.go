@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"embed"
+	"encoding/json"
 	"errors"
 	"html/template"
 	"log/slog"
@@ -22,20 +23,27 @@ import (
 // WeChat for each of them.
 type shop struct {
 	platform *wechatopen.Platform
+	store    wechatopen.Store // keeps the list of merchants too, which a real platform has in its database
 	oauth    *wechatopen.OAuth
 	log      *slog.Logger
 
 	mu        sync.RWMutex
-	merchants map[string]merchant // by appid; a real platform has them in its database
+	merchants map[string]merchant // by appid
 }
+
+// merchantsKey is of another kind than the keys of the library, which begin with "wechatopen:".
+const merchantsKey = "shop:merchants"
 
 // merchant is an official account that authorizes the platform.
 type merchant struct{ AppID, Name, Logo string }
 
 // newShop serves the shop platform at baseURL, its public origin. At WeChat's console, the event URL of the platform is
 // baseURL + "/wechat/events", and its launch and page domains are the host of baseURL.
-func newShop(platform *wechatopen.Platform, baseURL string, cookies *wechatopen.Cookies, log *slog.Logger) (http.Handler, error) {
-	s := &shop{platform: platform, log: log, merchants: map[string]merchant{}}
+func newShop(platform *wechatopen.Platform, store wechatopen.Store, baseURL string, cookies *wechatopen.Cookies, log *slog.Logger) (http.Handler, error) {
+	s := &shop{platform: platform, store: store, log: log, merchants: map[string]merchant{}}
+	if err := s.load(context.Background()); err != nil {
+		return nil, err
+	}
 	s.oauth = &wechatopen.OAuth{
 		Account: s.account,
 		BaseURL: baseURL,
@@ -111,16 +119,42 @@ func (s *shop) open(ctx context.Context, appID string) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.merchants[appID] = merchant{AppID: appID, Name: info.NickName, Logo: info.HeadImg}
-	return nil
+	return s.change(ctx, func(merchants map[string]merchant) {
+		merchants[appID] = merchant{AppID: appID, Name: info.NickName, Logo: info.HeadImg}
+	})
 }
 
-func (s *shop) close(appID string) {
+func (s *shop) close(ctx context.Context, appID string) error {
+	return s.change(ctx, func(merchants map[string]merchant) { delete(merchants, appID) })
+}
+
+// load brings back the merchants of the process before this one.
+func (s *shop) load(ctx context.Context) error {
+	list, err := s.store.Get(ctx, merchantsKey)
+	if errors.Is(err, wechatopen.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(list, &s.merchants)
+}
+
+// change keeps a change before it shows: WeChat tells it once, and is told "success" then.
+func (s *shop) change(ctx context.Context, edit func(merchants map[string]merchant)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.merchants, appID)
+	merchants := maps.Clone(s.merchants)
+	edit(merchants)
+	list, err := json.Marshal(merchants)
+	if err != nil {
+		return err
+	}
+	if err := s.store.Set(ctx, merchantsKey, list, 0); err != nil {
+		return err
+	}
+	s.merchants = merchants
+	return nil
 }
 
 // onEvent hears who authorizes the platform and who no longer does. An error has WeChat push again.
@@ -133,7 +167,7 @@ func (s *shop) onEvent(ctx context.Context, e *wechatopen.Event) error {
 		}
 		return err
 	case wechatopen.InfoUnauthorized:
-		s.close(e.AuthorizerAppID)
+		return s.close(ctx, e.AuthorizerAppID)
 	}
 	return nil
 }

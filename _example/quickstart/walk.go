@@ -26,11 +26,11 @@ const (
 
 // walker is one walk through the shop platform, and what a step leaves to the next.
 type walker struct {
-	wx       *wechat
-	platform *wechatopen.Platform
-	baseURL  string
-	tea      *wechattest.Account // the account that the walk follows
-	books    *wechattest.Account // the second one
+	site    *site
+	wx      *wechat
+	baseURL string
+	tea     *wechattest.Account // the account that the walk follows
+	books   *wechattest.Account // the second one
 
 	desk     *wechattest.Browser // a merchant's computer
 	phone    *wechattest.Browser // another merchant's WeChat
@@ -40,9 +40,10 @@ type walker struct {
 
 // walk plays the merchants and a customer, and prints a line for each step. It returns an error at the first step that
 // does not see what it expects.
-func walk(ctx context.Context, wx *wechat, platform *wechatopen.Platform, baseURL string, out io.Writer) error {
+func walk(ctx context.Context, site *site, out io.Writer) error {
+	wx := site.wx
 	w := &walker{
-		wx: wx, platform: platform, baseURL: baseURL,
+		site: site, wx: wx, baseURL: site.c.baseURL,
 		tea: wx.accounts[0], books: wx.accounts[1],
 		desk: wx.NewBrowser(nil), phone: wx.NewBrowser(wx.merchant), customer: wx.NewBrowser(wx.customer),
 	}
@@ -62,6 +63,7 @@ func walk(ctx context.Context, wx *wechat, platform *wechatopen.Platform, baseUR
 		{"session", w.secondVisit},
 		{"other shops", w.otherShops},
 		{"JSSDK", w.signedPage},
+		{"restart", w.restart},
 		{"refresh", w.refresh},
 		{"logout", w.logout},
 		{"forged push", w.forgedPush},
@@ -90,7 +92,7 @@ func (w *walker) pushTicket(ctx context.Context) (string, error) {
 const callers = 64
 
 func (w *walker) componentToken(ctx context.Context) (string, error) {
-	values, err := together(ctx, w.platform.ComponentToken())
+	values, err := together(ctx, w.site.platform().ComponentToken())
 	if err != nil {
 		return "", err
 	}
@@ -136,7 +138,7 @@ func (w *walker) pushAfterRedirect(ctx context.Context) (string, error) {
 	if err := w.wx.component.FlushPushes(ctx); err != nil {
 		return "", err
 	}
-	if _, err := w.platform.Account(w.tea.AppID()).AccessToken().Token(ctx); err != nil {
+	if _, err := w.site.platform().Account(w.tea.AppID()).AccessToken().Token(ctx); err != nil {
 		return "", err
 	}
 	pushes, exchanges, fetches := w.wx.pushCount(wechatopen.InfoAuthorized), w.wx.Count(pathQueryAuth), w.wx.Count(pathAuthorizerToken)
@@ -179,7 +181,7 @@ func (w *walker) secondMerchant(ctx context.Context) (string, error) {
 }
 
 func (w *walker) accountInfo(ctx context.Context) (string, error) {
-	info, err := w.platform.AuthorizerInfo(ctx, w.tea.AppID())
+	info, err := w.site.platform().AuthorizerInfo(ctx, w.tea.AppID())
 	if err != nil {
 		return "", err
 	}
@@ -278,11 +280,42 @@ func (w *walker) signedPage(ctx context.Context) (string, error) {
 		expect("status for a foreign page", foreign, http.StatusForbidden))
 }
 
+// restart has the process end and another begin. What the second one knows of the merchants is in the file.
+func (w *walker) restart(ctx context.Context) (string, error) {
+	old, err := w.site.platform().Account(w.tea.AppID()).AccessToken().Token(ctx)
+	if err != nil {
+		return "", err
+	}
+	before := len(w.wx.Calls())
+	if err := w.site.restart(); err != nil {
+		return "", err
+	}
+	token, err := w.site.platform().Account(w.tea.AppID()).AccessToken().Token(ctx)
+	if err != nil {
+		return "", err
+	}
+	home, err := w.desk.Open(ctx, w.baseURL+"/")
+	if err != nil {
+		return "", err
+	}
+	page, err := w.customer.Open(ctx, w.shop(w.tea))
+	if err != nil {
+		return "", err
+	}
+	calls := len(w.wx.Calls()) - before
+	return fmt.Sprintf("the next process has both shops and the same token, and knows %s; %d calls of WeChat", nameOn(page), calls), errors.Join(
+		expect("first shop in the list", home.Has("shop-"+w.tea.AppID()), true),
+		expect("second shop in the list", home.Has("shop-"+w.books.AppID()), true),
+		expect("same token", token.Value == old.Value, true),
+		w.greeted(page),
+		expect("calls of WeChat", calls, 0))
+}
+
 // refresh moves the clock of everyone, so that the account's token is over.
 func (w *walker) refresh(ctx context.Context) (string, error) {
 	old := w.wx.component.RefreshToken(w.tea)
 	w.wx.Advance(2*time.Hour + time.Minute)
-	source := w.platform.Account(w.tea.AppID()).AccessToken()
+	source := w.site.platform().Account(w.tea.AppID()).AccessToken()
 	values, err := together(ctx, source)
 	if err != nil {
 		return "", err
@@ -359,7 +392,7 @@ func (w *walker) unauthorize(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = w.platform.Account(w.tea.AppID()).AccessToken().Token(ctx)
+	_, err = w.site.platform().Account(w.tea.AppID()).AccessToken().Token(ctx)
 	return fmt.Sprintf("pushed: %s is gone, its shop is %d, its token is no more", w.tea.Name(), shop.Status), errors.Join(
 		expect("first shop in the list", home.Has("shop-"+w.tea.AppID()), false),
 		expect("second shop in the list", home.Has("shop-"+w.books.AppID()), true),
