@@ -21,6 +21,8 @@ const (
 	// WeChat waits five seconds for a reply, counted from its side.
 	defaultReplyTime = 4500 * time.Millisecond
 	defaultWorkTime  = time.Minute
+	// rememberTime bounds writing what was handled into the Store, when WorkTime may be over.
+	rememberTime = 10 * time.Second
 )
 
 // MessageHandler receives messages and events of accounts and answers them: at the message URL of a platform,
@@ -136,6 +138,9 @@ func (h *MessageHandler) handle(w http.ResponseWriter, r *http.Request, o *optio
 	if err := a.checkOriginalID(r.Context(), m.ToUserName); err != nil {
 		return kind, err
 	}
+	if a.platform != nil {
+		a = a.platform.share(a)
+	}
 	rec, err := h.reply(r.Context(), a, m)
 	if err != nil {
 		return kind, err
@@ -164,7 +169,8 @@ func (h *MessageHandler) account(r *http.Request) (*Account, error) {
 	if !validAppID(appID) {
 		return nil, withStatus(http.StatusNotFound, errorf("message: the path names no account: mount the handler at /…/{appid} and give WeChat /…/$APPID$"))
 	}
-	return h.Platform.Account(appID), nil
+	// A path can name any account; one that is not in use yet is shared when it is known to authorize the platform.
+	return h.Platform.unshared(appID), nil
 }
 
 func (a *Account) originalIDKey() string { return a.prefix + "original_id" }
@@ -225,7 +231,7 @@ func (a *Account) askOriginalID(held context.Context) (rec originalIDRecord, err
 	}
 	info, err := a.platform.AuthorizerInfo(held, a.appID)
 	if err != nil {
-		return rec, withStatus(http.StatusInternalServerError, err)
+		return rec, err
 	}
 	if info.UserName == "" {
 		return rec, errorf("account %s: WeChat names no original id (user_name)", a.appID)
@@ -259,11 +265,21 @@ func (h *MessageHandler) reply(ctx context.Context, a *Account, m *Message) (*re
 	var settled atomic.Bool // by whoever is first: the work with its outcome, or the clock
 	go func() {
 		defer cancel()
-		out := h.once(work, a, m, func() bool { return settled.CompareAndSwap(false, true) })
+		settle := func() bool { return settled.CompareAndSwap(false, true) }
+		ended := true
+		defer func() {
+			if ended && settle() { // by runtime.Goexit, as a test's FailNow does
+				done <- outcome{err: withStatus(http.StatusInternalServerError, errorf("Handle ends its goroutine"))}
+			}
+		}()
+		out := h.once(work, a, m, settle)
+		ended = false
 		if out.inTime {
 			done <- out
 		} else {
-			h.tooLate(work, a, m, out)
+			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(h.WorkTime, defaultWorkTime))
+			defer cancel()
+			h.tooLate(late, a, m, out)
 		}
 	}()
 	timer := time.NewTimer(cmp.Or(h.ReplyTime, defaultReplyTime))
@@ -333,7 +349,9 @@ func (h *MessageHandler) once(ctx context.Context, a *Account, m *Message, settl
 			rec.XML = string(replyXML(m, reply, a.c.now()))
 		}
 	}
-	if err := storeRecord(held, a.c.store, key, rec, rememberFor(h.Window)); err != nil {
+	remember, cancel := context.WithTimeout(context.WithoutCancel(held), rememberTime)
+	defer cancel()
+	if err := storeRecord(remember, a.c.store, key, rec, rememberFor(h.Window)); err != nil {
 		// It has been handled: to have WeChat send it again would handle it twice for certain.
 		a.c.logger.Error("wechatopen: a handled message could not be remembered; a copy of it will be handled again", "message", *m, "error", err.Error())
 	}

@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -1050,8 +1052,8 @@ func TestPanicOfHandleIsA5xxOfThisMessageAlone(t *testing.T) {
 				s.handler.Handle = s.answering(func(context.Context, *wechatopen.Message) (wechatopen.Reply, error) {
 					if panicking.Load() {
 						if value == nil {
-							var m map[string]int
-							m["boom"]++
+							nilMap := func() map[string]int { return nil }
+							nilMap()["boom"]++
 						}
 						panic(value)
 					}
@@ -1392,6 +1394,38 @@ func TestMessageToAnUnknownAppIDIsRefusedWithoutACall(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who has one push can send it to any path while its timestamp is good: what is not there leaves nothing behind.
+func TestMessagesToUnknownAppIDsTakeNoMemory(t *testing.T) {
+	s := newMessageSite(t, false)
+	p := s.newPlatform(wechatopen.WithLogger(slog.New(slog.DiscardHandler)), wechatopen.WithTrace(&wechatopen.Trace{}))
+	h := &wechatopen.MessageHandler{Platform: p, Handle: s.handler.Handle}
+	captured := s.make(t, wechattest.PushSpec{XML: s.textXML("hello")})
+	serial := 0
+	replay := func(times int) uint64 {
+		for range times {
+			r := captured.Clone(t.Context())
+			r.Body, _ = captured.GetBody()
+			r.SetPathValue("appid", fmt.Sprintf("wx%016x", serial))
+			serial++
+			rec := httptest.NewRecorder()
+			if h.ServeHTTP(rec, r); rec.Code != http.StatusForbidden {
+				t.Fatalf("answered %d", rec.Code)
+			}
+		}
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const times, each = 3_000, 100 // bytes; an Account has several hundred
+	before := replay(100)
+	if after := replay(times); after > before+times*each {
+		t.Errorf("%d appids left %d bytes", times, after-before)
+	}
+	runtime.KeepAlive(p)
 }
 
 func TestMessageHandlerAsksAppIDWhoseMessageItIs(t *testing.T) {
@@ -1984,6 +2018,62 @@ func TestWorkTimeEndsTheContextOfHandle(t *testing.T) {
 			if len(s.late) != 0 {
 				t.Errorf("WorkTime %v: OnLate was called", tt.work)
 			}
+		}
+	})
+}
+
+// A Handle that does not look at its context: it has handled the message all the same.
+func TestReplyAfterWorkTimeIsStillTheOnlyOne(t *testing.T) {
+	lateBubble(t, func(t *testing.T, s *lateSite) {
+		var calls atomic.Int32
+		s.h.WorkTime = time.Second
+		for _, tt := range []struct {
+			takes time.Duration
+			body  string
+			late  int
+		}{{2 * time.Second, "done", 0}, {10 * time.Second, "success", 1}} {
+			calls.Store(0)
+			s.h.Handle = func(context.Context, *wechatopen.Message) (wechatopen.Reply, error) {
+				calls.Add(1)
+				<-time.After(tt.takes)
+				return wechatopen.Text("done"), nil
+			}
+			message := s.textXML("slow")
+			for range 2 {
+				if status, body, _ := s.serve(message); status != 200 || body != tt.body {
+					t.Errorf("Handle takes %v: answered %d %q, want %q", tt.takes, status, body, tt.body)
+				}
+				pass(time.Minute)
+			}
+			if calls.Load() != 1 || len(s.late) != tt.late {
+				t.Errorf("Handle takes %v: handled %d times, OnLate called %d times; log %s", tt.takes, calls.Load(), len(s.late), s.log)
+			}
+			for len(s.late) > 0 {
+				if late := <-s.late; late.err != nil {
+					t.Errorf("OnLate can send nothing: its context has ended with %v", late.err)
+				}
+			}
+		}
+	})
+}
+
+// As a failed assertion in a test does it: the message is not handled, and not to be acknowledged.
+func TestHandleThatEndsItsGoroutineIsA5xx(t *testing.T) {
+	lateBubble(t, func(t *testing.T, s *lateSite) {
+		s.h.Handle = func(context.Context, *wechatopen.Message) (wechatopen.Reply, error) {
+			runtime.Goexit()
+			return nil, nil
+		}
+		message := s.textXML("hello")
+		if status, body, took := s.serve(message); status != http.StatusInternalServerError || took != 0 {
+			t.Errorf("answered %d %q after %v", status, body, took)
+		}
+		synctest.Wait()
+		s.h.Handle = func(context.Context, *wechatopen.Message) (wechatopen.Reply, error) {
+			return wechatopen.Text("well again"), nil
+		}
+		if _, body, _ := s.serve(message); body != "well again" {
+			t.Errorf("sent again it is answered %q", body)
 		}
 	})
 }

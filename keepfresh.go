@@ -179,11 +179,8 @@ func (k *keeper) visitDue(ctx context.Context) {
 
 // visit refreshes one account unless its token outlives the next visit.
 func (k *keeper) visit(ctx context.Context, v retry) {
-	shared, ok := k.p.accounts.Load(v.appID)
-	if !ok { // not in use in this process: it need not stay in memory
-		shared = newAuthorizer(k.p, v.appID)
-	}
-	err := shared.(*Account).access.freshen(ctx, k.p.c.now().Add(freshRound+freshMargin))
+	// One that is not in use in this process need not stay in memory.
+	err := k.p.unshared(v.appID).access.freshen(ctx, k.p.c.now().Add(freshRound+freshMargin))
 	if err == nil || ctx.Err() != nil {
 		return
 	}

@@ -42,7 +42,8 @@ type Message struct {
 	Ticket   string // SCAN, and subscribe by a scene: of the QR code
 
 	// Status is the outcome in TEMPLATESENDJOBFINISH ("success", …) and MASSSENDJOBFINISH ("send success", …).
-	Status string
+	Status    string
+	SentMsgID int64 // the same two: what the call that sent it returned as msgid
 	// MASSSENDJOBFINISH: numbers of users.
 	TotalCount, FilterCount, SentCount, ErrorCount int
 
@@ -101,7 +102,7 @@ func parseMessage(appID string, raw []byte) (*Message, error) {
 		Scale: int(x.int("Scale")), Label: x.get("Label"),
 		Title: x.get("Title"), Description: x.get("Description"), URL: x.get("Url"),
 		Event: x.get("Event"), EventKey: x.get("EventKey"), Ticket: x.get("Ticket"),
-		Status:     x.get("Status"),
+		Status: x.get("Status"), SentMsgID: x.int("MsgID"),
 		TotalCount: int(x.int("TotalCount")), FilterCount: int(x.int("FilterCount")), SentCount: int(x.int("SentCount")), ErrorCount: int(x.int("ErrorCount")),
 		Reason: firstOf(x.get("Reason"), x.get("reason")),
 		Raw:    raw,

@@ -63,14 +63,23 @@ func (p *Platform) ComponentToken() *CachedTokenSource { return &p.token }
 // *Account for the same appid, which takes some hundred bytes for as long as the platform: pass it the appids of your
 // database, not what a request says. Whether the account authorizes the platform shows when a token is asked for.
 func (p *Platform) Account(appID string) *Account {
+	a := p.unshared(appID)
+	if a.access.err != nil {
+		return a // its token source says that this is no appid
+	}
+	return p.share(a)
+}
+
+// unshared is the account in use, or one that is not kept.
+func (p *Platform) unshared(appID string) *Account {
 	if a, ok := p.accounts.Load(appID); ok {
 		return a.(*Account)
 	}
-	a := newAuthorizer(p, appID)
-	if !validAppID(appID) {
-		return a // and its token source says so
-	}
-	shared, _ := p.accounts.LoadOrStore(appID, a)
+	return newAuthorizer(p, appID)
+}
+
+func (p *Platform) share(a *Account) *Account {
+	shared, _ := p.accounts.LoadOrStore(a.appID, a)
 	return shared.(*Account)
 }
 

@@ -42,7 +42,7 @@ func (p *Platform) recoverGrant(ctx context.Context, l listedAuthorizer) (recove
 	if !validAppID(l.AppID) || l.RefreshToken == "" {
 		return false, nil
 	}
-	a := newAuthorizer(p, l.AppID) // not the shared one: most of a long list is not in use here
+	a := p.unshared(l.AppID) // most of a long list is not in use here
 	held, unlock, err := p.c.lock(ctx, a.access.key)
 	if err != nil {
 		return false, err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -157,11 +158,15 @@ func TestReleaseTestAnswersQueryAuthCodeFirstAndSendsThen(t *testing.T) {
 					path = queryAuthPath
 				}
 				gate := make(chan struct{})
+				open := sync.OnceFunc(func() { close(gate) })
+				defer open()
 				s.sim.Inject(wechattest.Fault{Path: path, Times: 1, Gate: gate})
 				message := a.TextXML("oTester", "QUERY_AUTH_CODE:"+code, messageSerial.Add(1), s.sim.Now())
 				push := func() answer {
 					t.Helper()
-					return do(t, nil, s.make(t, wechattest.PushSpec{XML: message, URL: s.site.URL + "/wechat/message/" + a.AppID(), ToUserName: a.UserName()}))
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // as long as WeChat waits
+					defer cancel()
+					return do(t, nil, s.make(t, wechattest.PushSpec{XML: message, URL: s.site.URL + "/wechat/message/" + a.AppID(), ToUserName: a.UserName()}).WithContext(ctx))
 				}
 				if got := push(); got.Status != http.StatusOK || got.Body != "" || got.Header.Get("Content-Length") != "0" {
 					t.Errorf("answered %d %q, %v", got.Status, got.Body, got.Header)
@@ -169,7 +174,7 @@ func TestReleaseTestAnswersQueryAuthCodeFirstAndSendsThen(t *testing.T) {
 				if n := s.sim.Count(customSendPath); n > 1 || !pushed && n != 0 {
 					t.Errorf("%d messages sent already", n)
 				}
-				close(gate)
+				open()
 				if err := s.sim.WaitCount(t.Context(), customSendPath, 1); err != nil {
 					t.Fatal(err)
 				}
