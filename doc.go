@@ -38,10 +38,11 @@
 //     ([NewAccount]). [Account.Get] and [Account.Post] call any path of the API with the right token.
 //   - [CachedTokenSource] keeps a token fresh: fetched once however many ask, refreshed ahead of its end, replaced when
 //     WeChat refuses it.
-//   - [TicketHandler], [AuthorizeHandler] and [JSSDKHandler] are [net/http.Handler]s. [OAuth] is the login middleware,
-//     [Cookies] its sessions.
+//   - [TicketHandler], [AuthorizeHandler], [MessageHandler] and [JSSDKHandler] are [net/http.Handler]s. [OAuth] is the
+//     login middleware, [Cookies] its sessions. [MessageMux] routes messages, [ReleaseTest] passes WeChat's test of a
+//     platform.
 //   - [Store] keeps what must not be lost, [Locker] lets one process of several do what is done once. [MemoryStore] is
-//     the Store for tests.
+//     the Store for tests; boltstore and redisstore are modules of their own; [SealedStore] encrypts any of them.
 //   - Package wechattest plays WeChat's side over real HTTP, for your tests and for development without an account.
 //
 // # Errors

@@ -77,6 +77,7 @@ type keeper struct {
 	round []visitTime // of this round, in order; the first next of them have been visited
 	next  int
 	start time.Time // of this round
+	list  time.Time // when the accounts are listed again
 
 	mu    sync.Mutex
 	again []retry // in order of time
@@ -108,37 +109,46 @@ func newKeeper(p *Platform, o FreshOptions) *keeper {
 
 // step does what is due now.
 func (k *keeper) step(ctx context.Context) {
-	if now := k.p.c.now(); k.start.IsZero() || now.Sub(k.start) >= freshRound {
+	if now := k.p.c.now(); !now.Before(k.list) {
 		k.begin(ctx, now)
 	}
 	k.visitDue(ctx)
 }
 
-// begin lists the accounts of a round. If that fails, the round is that of last time. Rounds begin at the same times in
-// all processes and after a restart, so that an account keeps its moment.
+// begin lists the accounts of a round. If that fails, they are those of last time, and are listed again soon. Rounds begin
+// at the same times in all processes and after a restart, so that an account keeps its moment.
 func (k *keeper) begin(ctx context.Context, now time.Time) {
 	start := now.Truncate(freshRound)
-	var round []visitTime
-	for appID, err := range k.o.Accounts(ctx) {
-		if err != nil {
-			if ctx.Err() == nil {
-				k.p.c.logger.Warn("wechatopen: KeepFresh could not list the accounts", "error", err.Error())
-			}
-			round = nil
-			break
+	goesOn := !k.start.IsZero() && start.After(k.start) // from the round before, in which nobody was left out
+	round, err := k.accounts(ctx)
+	if err == nil {
+		k.round, k.list = round, start.Add(freshRound)
+	} else {
+		k.list = now.Add(freshRetry)
+		if ctx.Err() == nil {
+			k.p.c.logger.Warn("wechatopen: KeepFresh could not list the accounts", "error", err.Error())
 		}
-		round = append(round, visitTime{appID: appID, at: phase(appID)})
 	}
-	if round != nil {
-		slices.SortFunc(round, func(a, b visitTime) int { return cmp.Compare(a.at, b.at) })
-		k.round = round
+	if err != nil && start.Equal(k.start) {
+		return // within a round, which goes on
 	}
-	first := k.start.IsZero()
 	k.start, k.next = start, 0
-	if first { // those whose moment has passed are visited in the next round, or refreshed on use until then
+	if !goesOn { // those whose moment has passed are visited in the next round, or refreshed on use until then
 		since := now.Sub(start) - k.delay
 		k.next, _ = slices.BinarySearchFunc(k.round, since, func(v visitTime, d time.Duration) int { return cmp.Compare(v.at, d) })
 	}
+}
+
+// accounts are those of a round, in order of their moments.
+func (k *keeper) accounts(ctx context.Context) (round []visitTime, err error) {
+	for appID, err := range k.o.Accounts(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		round = append(round, visitTime{appID: appID, at: phase(appID)})
+	}
+	slices.SortFunc(round, func(a, b visitTime) int { return cmp.Compare(a.at, b.at) })
+	return round, nil
 }
 
 // phase is an account's moment in a round.

@@ -212,3 +212,29 @@ func TestKeepFreshGoesOnWithoutAList(t *testing.T) {
 		t.Errorf("the log does not say so:\n%s", w.log)
 	}
 }
+
+// A process that starts while WeChat is away lists the accounts as soon as it is back, not a round later.
+func TestKeepFreshListsAgainAfterAFailure(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t)
+	w.ready()
+	const list = "/cgi-bin/component/api_get_authorizer_list"
+	w.sim.Inject(wechattest.Fault{Path: list, ErrCode: -1, Times: 1})
+	keeper := wechatopen.NewKeeper(w.platform, wechatopen.FreshOptions{})
+	keeper.Step(ctx)
+	for range 6 {
+		w.sim.Advance(time.Minute)
+		keeper.Step(ctx)
+	}
+	if n := w.sim.Count(list); n != 2 {
+		t.Errorf("listed %d times in six minutes, want again after five", n)
+	}
+	before := w.sim.Count(pathAuthorizerToken)
+	for range 180 {
+		w.sim.Advance(time.Minute)
+		keeper.Step(ctx)
+	}
+	if n := w.sim.Count(pathAuthorizerToken) - before; n < 1 || n > 3 {
+		t.Errorf("%d refreshes in three hours", n)
+	}
+}

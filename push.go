@@ -214,7 +214,7 @@ func answerError(w http.ResponseWriter, r *http.Request, log *slog.Logger, onErr
 	}
 	status := HTTPStatus(err)
 	level := slog.LevelWarn
-	if status >= 500 {
+	if status >= 500 && r.Context().Err() == nil { // else whoever asked has left
 		level = slog.LevelError
 	}
 	log.LogAttrs(r.Context(), level, what, slog.Int("status", status), slog.String("path", r.URL.Path), slog.String("error", err.Error()))
