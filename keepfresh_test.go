@@ -219,6 +219,9 @@ func TestKeepFreshListsAgainAfterAFailure(t *testing.T) {
 	w := newWorld(t)
 	w.ready()
 	const list = "/cgi-bin/component/api_get_authorizer_list"
+	const round = 90 * time.Minute // in which nothing but the failure has it list again
+	now := w.sim.Now()
+	w.sim.Advance(now.Truncate(round).Add(round + 10*time.Minute).Sub(now))
 	w.sim.Inject(wechattest.Fault{Path: list, ErrCode: -1, Times: 1})
 	keeper := wechatopen.NewKeeper(w.platform, wechatopen.FreshOptions{})
 	keeper.Step(ctx)
