@@ -48,6 +48,7 @@ type APIError struct {
 	RID  string // WeChat's id of the request, to ask /cgi-bin/openapi/rid/get about; may be empty
 }
 
+// Error names the call, the code, the message and the request.
 func (e *APIError) Error() string {
 	s := fmt.Sprintf("wechatopen: %s: errcode %d: %s", e.Op, e.Code, e.Msg)
 	if e.RID != "" {

@@ -295,3 +295,59 @@ func Example_testing() {
 	// replaced: true
 	// refreshed: 1
 }
+
+// The message URL of a platform: one function for each kind of message, and WeChat's test of the platform passed.
+func ExampleMessageHandler() {
+	site := newExampleSite().authorized()
+	defer site.close()
+
+	var mux wechatopen.MessageMux
+	mux.Handle("text", func(ctx context.Context, m *wechatopen.Message) (wechatopen.Reply, error) {
+		return wechatopen.Text("you said " + m.Content), nil
+	})
+	mux.Handle("event/subscribe", func(ctx context.Context, m *wechatopen.Message) (wechatopen.Reply, error) {
+		return wechatopen.Text("welcome"), nil
+	})
+	site.mux.Handle("/wechat/message/{appid}", &wechatopen.MessageHandler{
+		Platform: site.platform,
+		Handle:   wechatopen.ReleaseTest(site.platform, mux.Serve),
+	})
+
+	// A customer's part, in WeChat.
+	ctx := context.Background()
+	site.comp.SetMessageURL(site.server.URL + "/wechat/message/$APPID$")
+	openID := site.merchant.OpenID(site.customer)
+	for _, xml := range []string{
+		site.merchant.EventXML(openID, "subscribe", "", site.sim.Now()),
+		site.merchant.TextXML(openID, "hello", 1, site.sim.Now()),
+	} {
+		answer, err := site.comp.PushMessage(ctx, site.merchant, xml)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, reply, _ := strings.Cut(answer.Reply, "<Content>")
+		fmt.Println(strings.TrimSuffix(reply, "</Content></xml>"))
+	}
+	// Output:
+	// <![CDATA[welcome]]>
+	// <![CDATA[you said hello]]>
+}
+
+// What a Store keeps is encrypted before it gets there.
+func ExampleNewSealedStore() {
+	file := wechatopen.NewMemoryStore() // or boltstore, or redisstore
+	key := exampleSecret                // 32 random bytes, kept apart from the file
+
+	store, err := wechatopen.NewSealedStore(file, key)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	store.Set(ctx, "name", []byte("secret"), 0)
+	value, err := store.Get(ctx, "name")
+	raw, _ := file.Get(ctx, "name")
+	fmt.Println(string(value), err, strings.Contains(string(raw), "secret"))
+	// Output: secret <nil> false
+}
