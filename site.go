@@ -133,14 +133,15 @@ func redirect(w http.ResponseWriter, to string) {
 // elsewhere calls look until it finds what another process is about to write, which shares the Store but no Locker: that
 // is at most one call of WeChat and two writes away. Where a Locker keeps processes apart there is nothing to wait for.
 func (o *options) elsewhere(ctx context.Context, look func() (found bool, err error)) (found bool, err error) {
-	const tries, pause = 5, 200 * time.Millisecond
+	const pause, longest, all = 50 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second
 	_, unlocked := o.locker.(*memoryLocker)
 	if _, alone := o.store.(*MemoryStore); alone || !unlocked {
 		return false, nil
 	}
-	for range tries {
+	for next, waited := pause, time.Duration(0); waited < all; next = min(2*next, longest) {
+		waited += next
 		select {
-		case <-time.After(pause):
+		case <-time.After(next):
 		case <-ctx.Done():
 			return false, nil
 		}
