@@ -165,6 +165,10 @@ func (p *Platform) lookUpAuthorization(ctx context.Context, appID string, at tim
 	if err != nil {
 		return nil, errorf("%w; and looking the account up: %w", refusal, err)
 	}
+	if rec.RefreshToken == "" {
+		p.c.logger.Warn("wechatopen: an authorization code could not be redeemed and WeChat names no refresh token: unless the account grants no API, it has to authorize the platform again",
+			"account", appID, "error", refusal.Error())
+	}
 	return &Authorization{AppID: appID, FuncInfo: rec.FuncInfo, HasToken: rec.RefreshToken != ""}, nil
 }
 
@@ -245,7 +249,7 @@ func (a *Account) fetchAuthorizerToken(held context.Context, _ string) (*fetched
 		return nil, err
 	}
 	if grant.RefreshToken == "" {
-		return nil, errorf("account %s: %w: it grants no API", a.appID, ErrNotAuthorized)
+		return nil, errorf("account %s: %w: no refresh token: it grants no API, or its authorization code was not redeemed in time", a.appID, ErrNotAuthorized)
 	}
 	f, err := a.refresh(held, grant)
 	if !hasCode(err, codeRefreshTokenInvalid, codeNotAuthorizedToComp) {
