@@ -28,7 +28,7 @@ const sealVersion = 's'
 //
 // To change the key put a new one in front, in all processes. A platform writes the ticket every ten minutes and a
 // merchant's grant with each refresh, so that a day later nothing in use is sealed by the old key; what has not been used
-// since (see Platform.KeepFresh) still is, and an error that names an unknown key says so if it is taken away too early.
+// since (see [Platform.KeepFresh]) still is, and an error that names an unknown key says so if it is taken away too early.
 func NewSealedStore(s Store, keys ...[]byte) (*SealedStore, error) {
 	if len(keys) == 0 {
 		return nil, errorf("NewSealedStore needs a key of 32 random bytes")
