@@ -147,10 +147,13 @@ func (p *Platform) redemptionKey() string { return p.prefix + "redemption" }
 func (p *Platform) redeemed(ctx context.Context, key string) (*Authorization, error) {
 	var rec redeemedRecord
 	err := loadRecord(ctx, p.c.store, key, &rec, &rec.V)
-	if errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return nil, nil
+	case err != nil:
+		return nil, err
 	}
-	return &rec.Authorization, err
+	return &rec.Authorization, nil
 }
 
 // lookUpAuthorization is for an account whose code was spent elsewhere, or by a call whose answer was lost.

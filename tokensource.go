@@ -317,7 +317,7 @@ func (s *CachedTokenSource) keep(held context.Context, start time.Time, f *fetch
 	if err := held.Err(); err != nil {
 		return nil, errorf("lock of %s was lost during the refresh: %w", s.key, err)
 	}
-	life := min(time.Duration(min(f.expiresIn, Int(maxTokenLife/time.Second)))*time.Second, maxTokenLife)
+	life := time.Duration(min(f.expiresIn, Int(maxTokenLife/time.Second))) * time.Second
 	c := newCurrent(f.value, start.Add(life), life)
 	rec := tokenRecord{V: 1, Value: f.value, Expiry: c.Expiry.Unix(), Life: int64(life / time.Second)}
 	if err := storeRecord(held, s.c.store, s.key, rec, life); err != nil {
