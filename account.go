@@ -102,16 +102,12 @@ func (a *Account) ticket(p *atomic.Pointer[CachedTokenSource], kind string) *Cac
 // out a *[]byte the answer is returned as it is. When WeChat says that the token is stale, it is replaced and the call
 // repeated once. A refusal is an *[APIError].
 func (a *Account) Get(ctx context.Context, path string, query url.Values, out any) error {
-	return a.c.withToken(ctx, &a.access, http.MethodGet, a.appID, path, query, nil, out)
+	return a.c.callAs(ctx, &a.access, http.MethodGet, a.appID, path, query, nil, out)
 }
 
 // Post is [Account.Get] for calls with a body: in is sent as JSON, nil as {}.
 func (a *Account) Post(ctx context.Context, path string, in, out any) error {
-	body, err := encodeJSON(in)
-	if err != nil {
-		return errorf("%s: %w", opName(path), err)
-	}
-	return a.c.withToken(ctx, &a.access, http.MethodPost, a.appID, path, nil, body, out)
+	return a.c.postAs(ctx, &a.access, a.appID, path, in, out)
 }
 
 // ClearQuota sets the day's used calls of the account back to zero. WeChat allows it ten times a month, errcode 48006

@@ -66,30 +66,43 @@ func (c *client) get(ctx context.Context, appID, path string, query url.Values, 
 
 // post is get for calls with a JSON body.
 func (c *client) post(ctx context.Context, appID, path string, query url.Values, in, out any) error {
-	body, err := encodeJSON(in)
+	body, err := jsonPayload(in)
 	if err != nil {
 		return errorf("%s: %w", opName(path), err)
 	}
 	return c.call(ctx, http.MethodPost, appID, path, query, body, out)
 }
 
-// withToken puts src's token into the call. When WeChat says that the token is stale, exactly that token is replaced and
-// the call made once more, body and all.
-func (c *client) withToken(ctx context.Context, src *CachedTokenSource, method, appID, path string, query url.Values, body []byte, out any) error {
+// callAs makes a call with src's token put in.
+func (c *client) callAs(ctx context.Context, src *CachedTokenSource, method, appID, path string, query url.Values, in *payload, out any) error {
 	if _, err := parsePath(path); err != nil {
 		return err
 	}
-	t, err := src.Token(ctx)
-	if err != nil {
-		return &passingError{err}
-	}
-	attempt := func(t *Token) error {
+	return withToken(ctx, src, path, func(t *Token) error {
 		q := make(url.Values, len(query)+1)
 		for k, v := range query {
 			q[k] = v
 		}
 		q.Set(tokenParam(path), t.Value)
-		return c.call(ctx, method, appID, path, q, body, out)
+		return c.call(ctx, method, appID, path, q, in, out)
+	})
+}
+
+// postAs is callAs with a JSON body.
+func (c *client) postAs(ctx context.Context, src *CachedTokenSource, appID, path string, in, out any) error {
+	body, err := jsonPayload(in)
+	if err != nil {
+		return errorf("%s: %w", opName(path), err)
+	}
+	return c.callAs(ctx, src, http.MethodPost, appID, path, nil, body, out)
+}
+
+// withToken attempts a call with src's token. When WeChat says that the token is stale, exactly that token is replaced
+// and the call attempted once more.
+func withToken(ctx context.Context, src *CachedTokenSource, path string, attempt func(*Token) error) error {
+	t, err := src.Token(ctx)
+	if err != nil {
+		return &passingError{err}
 	}
 	err = attempt(t)
 	if !isStaleToken(err) {
@@ -114,6 +127,23 @@ func isStaleToken(err error) bool {
 	return hasCode(err, codeInvalidCredential, codeInvalidToken, codeTokenExpired, codeCompTokenExpired)
 }
 
+// payload is the body of a call.
+type payload struct {
+	contentType string
+	size        int64
+	open        func() io.ReadCloser // from its beginning, for each attempt
+	extraTime   time.Duration        // that sending it may take, beyond callTime
+}
+
+func jsonPayload(in any) (*payload, error) {
+	b, err := encodeJSON(in)
+	return &payload{
+		contentType: "application/json; charset=utf-8",
+		size:        int64(len(b)),
+		open:        func() io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) },
+	}, err
+}
+
 // encodeJSON leaves <, > and & as they are, as it leaves Chinese: WeChat does not decode \u escapes.
 func encodeJSON(in any) ([]byte, error) {
 	if in == nil {
@@ -133,18 +163,18 @@ func opName(path string) string {
 	return op
 }
 
-// call makes one call. body is nil for one without.
-func (c *client) call(ctx context.Context, method, appID, path string, query url.Values, body []byte, out any) error {
+// call makes one call. in is nil for one without a body.
+func (c *client) call(ctx context.Context, method, appID, path string, query url.Values, in *payload, out any) error {
 	op := opName(path)
 	begin := time.Now()
-	err := c.roundTrip(ctx, method, op, path, query, body, out)
+	err := c.roundTrip(ctx, method, op, path, query, in, out)
 	if c.trace.APICall != nil {
 		c.trace.APICall(ctx, APICall{Op: op, AppID: appID, Duration: time.Since(begin), Err: err})
 	}
 	return err
 }
 
-func (c *client) roundTrip(ctx context.Context, method, op, path string, query url.Values, body []byte, out any) error {
+func (c *client) roundTrip(ctx context.Context, method, op, path string, query url.Values, in *payload, out any) error {
 	u, err := parsePath(path)
 	if err != nil {
 		return err
@@ -153,16 +183,22 @@ func (c *client) roundTrip(ctx context.Context, method, op, path string, query u
 		u.RawQuery += "&"
 	}
 	u.RawQuery += query.Encode()
-	req, err := http.NewRequestWithContext(ctx, method, c.endpoints.API+u.String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, c.endpoints.API+u.String(), nil)
 	if err != nil {
 		return errorf("%s: %w", op, redact(err, query))
 	}
-	if body == nil {
-		req.Body, req.GetBody = http.NoBody, nil
-	} else {
-		req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	hc := c.http
+	if in != nil {
+		req.Body, req.ContentLength = in.open(), in.size
+		req.GetBody = func() (io.ReadCloser, error) { return in.open(), nil }
+		req.Header.Set("Content-Type", in.contentType)
+		if in.extraTime > 0 && c.httpClient == nil { // the limit of a client that was given is its owner's
+			longer := *hc
+			longer.Timeout += in.extraTime
+			hc = &longer
+		}
 	}
-	resp, err := c.http.Do(req)
+	resp, err := hc.Do(req)
 	if err != nil {
 		return errorf("%s: %w", op, redact(err, query))
 	}
@@ -243,6 +279,9 @@ func splitRID(s string) (msg, rid string) {
 // Int is a number of WeChat's JSON. It is read from a number, from a number in quotes, and as 0 from an empty string or
 // null: WeChat sends all of these.
 type Int int64
+
+// String is the number in decimal.
+func (i Int) String() string { return strconv.FormatInt(int64(i), 10) }
 
 // UnmarshalJSON reads the number.
 func (i *Int) UnmarshalJSON(b []byte) error {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -343,11 +342,8 @@ func (p *Platform) option(ctx context.Context, path, appID string, in map[string
 // had for want of quota. WeChat allows it ten times a month, errcode 48006 after that.
 // WeChat's page: component/clear_quota/v2. For an account see [Account.ClearQuota].
 func (p *Platform) ClearQuota(ctx context.Context) error {
-	body, err := encodeJSON(map[string]string{"component_appid": p.creds.AppID, "appsecret": p.creds.AppSecret})
-	if err != nil {
-		return errorf("%w", err)
-	}
-	err = p.c.call(ctx, http.MethodPost, p.creds.AppID, "/cgi-bin/component/clear_quota/v2", nil, body, nil)
+	in := map[string]string{"component_appid": p.creds.AppID, "appsecret": p.creds.AppSecret}
+	err := p.c.post(ctx, p.creds.AppID, "/cgi-bin/component/clear_quota/v2", nil, in, nil)
 	if err == nil {
 		p.token.retryNow()
 		for _, a := range p.accounts.Range {

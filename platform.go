@@ -87,16 +87,12 @@ func (p *Platform) share(a *Account) *Account {
 // With out a *[]byte the answer is returned as it is. When WeChat says that the token is stale, it is replaced and the
 // call repeated once. A refusal is an *[APIError].
 func (p *Platform) Get(ctx context.Context, path string, query url.Values, out any) error {
-	return p.c.withToken(ctx, &p.token, http.MethodGet, p.creds.AppID, path, query, nil, out)
+	return p.c.callAs(ctx, &p.token, http.MethodGet, p.creds.AppID, path, query, nil, out)
 }
 
 // Post is [Platform.Get] for calls with a body: in is sent as JSON, nil as {}.
 func (p *Platform) Post(ctx context.Context, path string, in, out any) error {
-	body, err := encodeJSON(in)
-	if err != nil {
-		return errorf("%s: %w", opName(path), err)
-	}
-	return p.c.withToken(ctx, &p.token, http.MethodPost, p.creds.AppID, path, nil, body, out)
+	return p.c.postAs(ctx, &p.token, p.creds.AppID, path, in, out)
 }
 
 // fetchToken gets a component_access_token with the newest ticket. WeChat's page: api_component_token.

@@ -58,18 +58,10 @@ func releaseTestReply(p *Platform, m *Message) Reply {
 			if _, err := p.QueryAuth(ctx, code); err != nil {
 				return err
 			}
-			return p.Account(m.AppID).SendText(ctx, m.FromUserName, code+"_from_api")
+			return p.Account(m.AppID).Send(ctx, m.FromUserName, Text(code+"_from_api"))
 		}}
 	case m.MsgType == "event" && m.Event != "":
 		return Text(m.Event + "from_callback")
 	}
 	return nil
-}
-
-// SendText sends a customer-service message to a user who wrote to the account in the last 48 hours; errcode 45015 after
-// that. WeChat's page: message/custom/send.
-func (a *Account) SendText(ctx context.Context, openID, content string) error {
-	return a.Post(ctx, "/cgi-bin/message/custom/send", map[string]any{
-		"touser": openID, "msgtype": "text", "text": map[string]string{"content": content},
-	}, nil)
 }

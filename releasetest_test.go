@@ -362,11 +362,11 @@ func TestReleaseTestSendsThoughItsAnswerWasLate(t *testing.T) {
 	}
 }
 
-func TestSendTextSendsACustomerServiceMessage(t *testing.T) {
+func TestSendSendsACustomerServiceMessage(t *testing.T) {
 	s := newMessageSite(t, false)
 	s.takes(t, s.make(t, wechattest.PushSpec{XML: s.textXML("hello")}))
 	const content = "你好 <b>&\" \u2028"
-	if err := s.platform.Account(s.shop.AppID()).SendText(t.Context(), s.openID, content); err != nil {
+	if err := s.platform.Account(s.shop.AppID()).Send(t.Context(), s.openID, wechatopen.Text(content)); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := s.sentTexts(t), []string{s.shop.AppID() + " " + s.openID + " " + content}; !slices.Equal(got, want) {
@@ -377,7 +377,7 @@ func TestSendTextSendsACustomerServiceMessage(t *testing.T) {
 	}
 	s.sim.Inject(wechattest.Fault{Path: customSendPath, ErrCode: 45015})
 	var refused *wechatopen.APIError
-	if err := s.platform.Account(s.shop.AppID()).SendText(t.Context(), s.openID, "late"); !errors.As(err, &refused) || refused.Code != 45015 {
+	if err := s.platform.Account(s.shop.AppID()).Send(t.Context(), s.openID, wechatopen.Text("late")); !errors.As(err, &refused) || refused.Code != 45015 {
 		t.Errorf("%v", err)
 	}
 }

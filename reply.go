@@ -10,115 +10,141 @@ import (
 )
 
 // Reply is an answer to a message, shown to the user who sent it. Make one with [Text], [Image], [Voice], [Video],
-// [Music], [News] or [TransferCustomerService].
+// [Music], [News] or [TransferCustomerService]. [Account.Send] sends it later, as a customer-service message.
 //
 // Source: "Passive user replies" of WeChat's documentation.
 type Reply interface {
-	// body writes MsgType and what belongs to it.
+	CustomMessage
+	// body writes what belongs to MsgType.
 	body(w *replyWriter)
 }
 
 // Text replies with a text. What XML cannot carry is replaced by U+FFFD.
-func Text(content string) Reply {
-	return replyFunc(func(w *replyWriter) {
-		w.text("MsgType", "text")
-		w.text("Content", content)
-	})
+func Text(content string) Reply { return textReply{content} }
+
+type textReply struct {
+	Content string `json:"content"`
 }
+
+func (textReply) kind() string          { return "text" }
+func (r textReply) body(w *replyWriter) { w.text("Content", r.Content) }
 
 // Image replies with a picture that was uploaded as media.
-func Image(mediaID string) Reply { return mediaReply("image", "Image", mediaID) }
+func Image(mediaID string) Reply { return imageReply{mediaID} }
 
-// Voice replies with a recording that was uploaded as media.
-func Voice(mediaID string) Reply { return mediaReply("voice", "Voice", mediaID) }
-
-func mediaReply(msgType, element, mediaID string) Reply {
-	return replyFunc(func(w *replyWriter) {
-		w.text("MsgType", msgType)
-		w.open(element)
-		w.text("MediaId", mediaID)
-		w.close(element)
-	})
+type imageReply struct {
+	MediaID string `json:"media_id"`
 }
 
+func (imageReply) kind() string          { return "image" }
+func (r imageReply) body(w *replyWriter) { w.media("Image", r.MediaID) }
+
+// Voice replies with a recording that was uploaded as media.
+func Voice(mediaID string) Reply { return voiceReply{mediaID} }
+
+type voiceReply struct {
+	MediaID string `json:"media_id"`
+}
+
+func (voiceReply) kind() string          { return "voice" }
+func (r voiceReply) body(w *replyWriter) { w.media("Voice", r.MediaID) }
+
 // Video replies with a video that was uploaded as media. title and description may be empty.
-func Video(mediaID, title, description string) Reply {
-	return replyFunc(func(w *replyWriter) {
-		w.text("MsgType", "video")
-		w.open("Video")
-		w.text("MediaId", mediaID)
-		w.optional("Title", title)
-		w.optional("Description", description)
-		w.close("Video")
-	})
+func Video(mediaID, title, description string) Reply { return videoReply{mediaID, title, description} }
+
+type videoReply struct {
+	MediaID     string `json:"media_id"`
+	Title       string `json:"title,omitempty"`
+	Description string `json:"description,omitempty"`
+}
+
+func (videoReply) kind() string { return "video" }
+func (r videoReply) body(w *replyWriter) {
+	w.open("Video")
+	w.text("MediaId", r.MediaID)
+	w.optional("Title", r.Title)
+	w.optional("Description", r.Description)
+	w.close("Video")
 }
 
 // MusicReply is a piece of music for [Music].
 type MusicReply struct {
-	ThumbMediaID string // cover, uploaded as media; required
-	Title        string // may be empty, as all that follow
-	Description  string
-	URL          string
-	HQURL        string // for better connections
+	ThumbMediaID string `json:"thumb_media_id"`  // cover, uploaded as media; required
+	Title        string `json:"title,omitempty"` // may be empty, as all that follow
+	Description  string `json:"description,omitempty"`
+	URL          string `json:"musicurl,omitempty"`
+	HQURL        string `json:"hqmusicurl,omitempty"` // for better connections
 }
 
 // Music replies with a piece of music.
-func Music(m MusicReply) Reply {
-	return replyFunc(func(w *replyWriter) {
-		w.text("MsgType", "music")
-		w.open("Music")
-		w.optional("Title", m.Title)
-		w.optional("Description", m.Description)
-		w.optional("MusicUrl", m.URL)
-		w.optional("HQMusicUrl", m.HQURL)
-		w.text("ThumbMediaId", m.ThumbMediaID)
-		w.close("Music")
-	})
+func Music(m MusicReply) Reply { return musicReply(m) }
+
+type musicReply MusicReply
+
+func (musicReply) kind() string { return "music" }
+func (r musicReply) body(w *replyWriter) {
+	w.open("Music")
+	w.optional("Title", r.Title)
+	w.optional("Description", r.Description)
+	w.optional("MusicUrl", r.URL)
+	w.optional("HQMusicUrl", r.HQURL)
+	w.text("ThumbMediaId", r.ThumbMediaID)
+	w.close("Music")
 }
 
 // Article is an entry of [News].
-type Article struct{ Title, Description, PicURL, URL string }
+type Article struct {
+	Title       string `json:"title"`
+	Description string `json:"description"`
+	PicURL      string `json:"picurl"`
+	URL         string `json:"url"`
+}
 
 // News replies with articles. WeChat shows one in reply to a message of a user, more in reply to some events.
-func News(articles ...Article) Reply {
-	return replyFunc(func(w *replyWriter) {
-		w.text("MsgType", "news")
-		w.number("ArticleCount", int64(len(articles)))
-		w.open("Articles")
-		for _, a := range articles {
-			w.open("item")
-			w.text("Title", a.Title)
-			w.text("Description", a.Description)
-			w.text("PicUrl", a.PicURL)
-			w.text("Url", a.URL)
-			w.close("item")
-		}
-		w.close("Articles")
-	})
+func News(articles ...Article) Reply { return newsReply{articles} }
+
+type newsReply struct {
+	Articles []Article `json:"articles"`
+}
+
+func (newsReply) kind() string { return "news" }
+func (r newsReply) body(w *replyWriter) {
+	w.number("ArticleCount", int64(len(r.Articles)))
+	w.open("Articles")
+	for _, a := range r.Articles {
+		w.open("item")
+		w.text("Title", a.Title)
+		w.text("Description", a.Description)
+		w.text("PicUrl", a.PicURL)
+		w.text("Url", a.URL)
+		w.close("item")
+	}
+	w.close("Articles")
 }
 
 // TransferCustomerService hands the conversation to WeChat's customer service: to the named agent, "name@account", or to
-// any if account is empty.
-func TransferCustomerService(account string) Reply {
-	return replyFunc(func(w *replyWriter) {
-		w.text("MsgType", "transfer_customer_service")
-		if account != "" {
-			w.open("TransInfo")
-			w.text("KfAccount", account)
-			w.close("TransInfo")
-		}
-	})
+// any if account is empty. It answers a message only; [Account.Send] refuses it.
+func TransferCustomerService(account string) Reply { return transferReply{account} }
+
+type transferReply struct{ account string }
+
+func (transferReply) kind() string { return kindTransfer }
+func (r transferReply) body(w *replyWriter) {
+	if r.account != "" {
+		w.open("TransInfo")
+		w.text("KfAccount", r.account)
+		w.close("TransInfo")
+	}
 }
 
-type replyFunc func(w *replyWriter)
-
-func (f replyFunc) body(w *replyWriter) { f(w) }
+const kindTransfer = "transfer_customer_service"
 
 // emptyReply is answered with no body at all, which the release test asks for, and goes on when that is sent.
 type emptyReply struct {
 	after func(ctx context.Context) error
 }
 
+func (emptyReply) kind() string      { return "" }
 func (emptyReply) body(*replyWriter) {}
 
 // replyXML is the reply to m in the clear.
@@ -128,6 +154,7 @@ func replyXML(m *Message, r Reply, now time.Time) []byte {
 	w.text("ToUserName", m.FromUserName)
 	w.text("FromUserName", m.ToUserName)
 	w.number("CreateTime", now.Unix())
+	w.text("MsgType", r.kind())
 	r.body(w)
 	w.close("xml")
 	return w.buf.Bytes()
@@ -146,6 +173,12 @@ func (w *replyWriter) raw(name, value string) {
 	w.open(name)
 	w.buf.WriteString(value)
 	w.close(name)
+}
+
+func (w *replyWriter) media(element, mediaID string) {
+	w.open(element)
+	w.text("MediaId", mediaID)
+	w.close(element)
 }
 
 func (w *replyWriter) optional(name, value string) {
