@@ -18,11 +18,14 @@ type AccountConfig struct {
 	UserName              string // original id, gh_…
 	Domain                string // host[:port] of web login when it is an account of one's own; "" not checked
 	MiniProgram           bool
+	Website               bool  // a website application: it logs visitors in by QR code, which no other account may
 	NoAPI                 bool  // grants no API: api_query_auth answers without tokens
 	FuncInfo              []int // permission sets; nil: the usual ones
 	MessageURL            string
-	Principal             string // the company behind it
-	HeadImg               string // URL of its picture; "" one that the simulator serves
+	PlainMode             bool       // messages of an account of one's own are pushed, and answered, as plain XML (明文模式)
+	Templates             []Template // of messages; nil: two samples
+	Principal             string     // the company behind it
+	HeadImg               string     // URL of its picture; "" one that the simulator serves
 	Alias                 string
 }
 
@@ -43,8 +46,17 @@ type Account struct {
 	stableForced  forced
 	tickets       map[string][]jsTicket // by type
 	options       map[string]string
-	openIDs       map[string]*User
-	sent          chan customText // where a release test waits; nil none does
+	templates     []Template
+	materials     map[string]*media // permanent ones, by media_id
+	menu          *menu             // nil: none
+	conditional   []*menu           // oldest first
+	conversation  conversation
+
+	// By openid.
+	openIDs  map[string]*User // those that were asked for or logged in with
+	follows  map[string]*follow
+	tags     map[string][]int
+	contacts map[string]*contact // those that did something
 }
 
 // AddAccount registers an account. It panics if the appid is taken.
@@ -63,10 +75,13 @@ func (s *Server) AddAccount(cfg AccountConfig) *Account {
 			cfg.FuncInfo = []int{17, 18, 19, 25, 30, 31, 37}
 		}
 	}
+	if cfg.Templates == nil && !cfg.MiniProgram && !cfg.Website {
+		cfg.Templates = defaultTemplates()
+	}
 	a := &Account{
 		s: s, appID: cfg.AppID, secret: cfg.AppSecret, cfg: cfg, funcInfo: slices.Clone(cfg.FuncInfo),
 		token: cfg.Token, aesKey: cfg.EncodingAESKey, messageURL: cfg.MessageURL, domain: cfg.Domain,
-		grants: map[string]*Component{}, openIDs: map[string]*User{},
+		grants: map[string]*Component{}, openIDs: map[string]*User{}, templates: withIDs(cfg.Templates),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -128,49 +128,6 @@ func (c *call) jsTicket() (any, error) {
 	}{okBody(), t.value, int(tokenLife.Seconds())}, nil
 }
 
-// userInfo is what an account learns of a follower. Names and pictures are empty since 2021.
-func (c *call) userInfo() (any, error) {
-	openID := c.query.Get("openid")
-	if openID == "" {
-		return nil, misuse(41009, "openid is missing")
-	}
-	u := c.token.account.openIDs[openID]
-	if u == nil {
-		return nil, refuse(40003)
-	}
-	return map[string]any{
-		"subscribe": 1, "openid": openID, "nickname": "", "sex": 0, "language": "zh_CN", "city": "", "province": "",
-		"country": "", "headimgurl": "", "subscribe_time": c.Now().Unix(), "unionid": u.UnionID(), "remark": "",
-		"groupid": 0, "tagid_list": []int{}, "subscribe_scene": "ADD_SCENE_QR_CODE", "qr_scene": 0, "qr_scene_str": "",
-	}, nil
-}
-
-// customSend takes any message; the journal has it, and a release test that waits for it.
-func (c *call) customSend() (any, error) {
-	var in map[string]json.RawMessage
-	if err := c.in(&in); err != nil {
-		return nil, err
-	}
-	var to, kind string
-	json.Unmarshal(in["touser"], &to)
-	json.Unmarshal(in["msgtype"], &kind)
-	switch {
-	case to == "":
-		return nil, misuse(40003, "touser is missing")
-	case kind == "" || in[kind] == nil:
-		return nil, misuse(40008, "msgtype is missing, or the object that it names")
-	}
-	if w := c.token.account.sent; w != nil && kind == "text" {
-		var text struct{ Content string }
-		json.Unmarshal(in["text"], &text)
-		select {
-		case w <- customText{to, text.Content}:
-		default: // one message is enough to judge
-		}
-	}
-	return okBody(), nil
-}
-
 func (c *call) ipList() (any, error) {
 	return map[string][]string{"ip_list": {"127.0.0.1", "101.226.103.0/25"}}, nil
 }

@@ -1,10 +1,12 @@
 package wechattest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -77,6 +79,7 @@ func (b *Browser) Open(ctx context.Context, url string) (*Page, error) {
 type visit struct {
 	method, url string
 	form        url.Values // of a POST
+	files       []file     // of a POST as multipart/form-data; nil of any other
 	from        string     // URL of the page that it starts from; "" none
 	policy      string     // Referrer-Policy of that page
 	site        string     // Sec-Fetch-Site so far; "" at first
@@ -113,7 +116,7 @@ func (b *Browser) visit(ctx context.Context, v visit) (*Page, error) {
 			next.Fragment = base.Fragment
 		}
 		if resp.status != http.StatusTemporaryRedirect && resp.status != http.StatusPermanentRedirect {
-			v.method, v.form = http.MethodGet, nil
+			v.method, v.form, v.files = http.MethodGet, nil, nil
 		}
 		v.policy = referrerPolicy(resp.header.Values("Referrer-Policy"), v.policy)
 		fromServer = b.atServer(v.url)
@@ -168,10 +171,44 @@ func isCallback(rawURL string) bool {
 	return err == nil && (u.Query().Has("code") || u.Query().Has("state"))
 }
 
+// file is one that a form sends.
+type file struct {
+	field, name string
+	content     []byte
+}
+
+func multipartForm(fields url.Values, files []file) (body io.Reader, contentType string, err error) {
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	for name, values := range fields {
+		for _, v := range values {
+			err = errors.Join(err, w.WriteField(name, v))
+		}
+	}
+	for _, f := range files {
+		part, e := w.CreateFormFile(f.field, f.name)
+		if e == nil {
+			_, e = part.Write(f.content)
+		}
+		err = errors.Join(err, e)
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		return nil, "", fmt.Errorf("wechattest: browser: %w", err)
+	}
+	return &b, w.FormDataContentType(), nil
+}
+
 func (b *Browser) send(ctx context.Context, v visit) (answer, error) {
 	var body io.Reader
+	contentType := "application/x-www-form-urlencoded"
 	if v.method == http.MethodPost {
 		body = strings.NewReader(v.form.Encode())
+		if v.files != nil {
+			var err error
+			if body, contentType, err = multipartForm(v.form, v.files); err != nil {
+				return answer{}, err
+			}
+		}
 	}
 	req, err := http.NewRequestWithContext(ctx, v.method, v.url, body)
 	if err != nil {
@@ -186,7 +223,7 @@ func (b *Browser) send(ctx context.Context, v visit) (answer, error) {
 	h.Set("Sec-Fetch-Site", v.site)
 	h.Set("Upgrade-Insecure-Requests", "1")
 	if v.method == http.MethodPost {
-		h.Set("Content-Type", "application/x-www-form-urlencoded")
+		h.Set("Content-Type", contentType)
 		if from, err := url.Parse(v.from); err == nil && from.Host != "" {
 			h.Set("Origin", origin(from))
 		}

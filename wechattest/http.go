@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// maxBody bounds what is read of a request.
+// maxBody bounds what is read of a request; that of an upload is bounded by maxUpload.
 const maxBody = 4 << 20
 
 // route is what the server does at one path: api or page is set.
@@ -20,7 +20,8 @@ type route struct {
 	token  tokenUse                 // of an api
 	free   bool                     // an api that is not counted against the daily quota
 	plain  bool                     // answered as text/plain, as /sns/ is, though it is JSON
-	api    func(*call) (any, error) // called with Server.mu held; what it returns is sent as JSON
+	upload bool                     // may take a file: the journal has the size of the body alone
+	api    func(*call) (any, error) // called with Server.mu held; what it returns is sent as JSON, a reply as it is
 	page   func(*call) reply        // called without
 }
 
@@ -53,10 +54,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.running.Done()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	limit, upload := int64(maxBody), s.routes[r.URL.Path].upload
+	if upload {
+		limit = maxUpload
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	c := &call{Server: s, r: r, query: r.URL.Query(), body: body}
 	c.entry = &Call{Time: s.Now(), Method: r.Method, Path: r.URL.Path, Query: c.query, Header: r.Header.Clone(),
-		Body: body, uri: r.URL.RequestURI()}
+		Body: body, Size: len(body), uri: r.URL.RequestURI()}
+	if upload {
+		c.entry.Body = nil
+	}
 	s.journal.add(c.entry)
 	var rp reply
 	var cut bool
@@ -109,6 +117,9 @@ func (s *Server) run(c *call) reply {
 			c.misuse = e.misuse
 		}
 		return rt.as(errorReply(e.code, errText(e.code)))
+	}
+	if rp, ok := v.(reply); ok {
+		return rp
 	}
 	return rt.as(jsonReply(v))
 }

@@ -17,7 +17,8 @@ type Call struct {
 	Path    string
 	Query   url.Values
 	Header  http.Header
-	Body    []byte
+	Body    []byte // nil of an upload, whose Size alone is kept
+	Size    int    // of the body, in bytes
 	Status  int    // HTTP status of the answer; 0 while it is being answered
 	ErrCode int    // errcode of the answer, or the number on an error page; 0 if there is none
 	AppID   string // the account, or else the component, that the call is about; "" unknown

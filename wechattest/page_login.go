@@ -50,8 +50,12 @@ func (c *call) checkLogin(rawQuery string, qr bool) (*loginRequest, *pageError) 
 			"appid is that of a component"}
 	}
 	a := c.accounts[q["appid"]]
-	if a == nil {
+	switch {
+	case a == nil:
 		return nil, &pageError{40013, "appid 参数错误", "appid is unknown", ""}
+	case a.cfg.Website && !qr:
+		return nil, &pageError{10016, "不能使用网站应用的 appid", "a website application cannot be used here",
+			"appid is that of a website application"}
 	}
 	l := &loginRequest{login: login{account: a, user: c.me(), scope: q["scope"]}, redirectURI: q["redirect_uri"],
 		state: q["state"], forcePopup: q["forcePopup"] == "true"}
@@ -84,7 +88,8 @@ func brokenLink(why string) *pageError {
 
 func (l *loginRequest) checkScope(qr bool) *pageError {
 	for _, s := range strings.Split(l.scope, ",") {
-		if qr != (s == scopeWebsiteOnly) || !qr && s != scopeBase && s != scopeUserInfo || l.account.cfg.MiniProgram {
+		if qr != (s == scopeWebsiteOnly) || !qr && s != scopeBase && s != scopeUserInfo || l.account.cfg.MiniProgram ||
+			qr && !l.account.cfg.Website {
 			return &pageError{10005, "scope 参数错误或没有 scope 权限", "scope is unknown, or not granted to this account", ""}
 		}
 	}
@@ -132,16 +137,16 @@ func wrongOrder(names []string, values map[string]string, qr bool) string {
 }
 
 // back ends the login at the server and sends the browser back.
-func (l *loginRequest) back(code string) reply {
-	return redirectReply(addQuery(l.redirectURI, l.callbackQuery(code, l.state)))
+func (l *loginRequest) back(code string) reply { return redirectReply(l.target(code)) }
+
+// target is where the login goes on.
+func (l *loginRequest) target(code string) string {
+	return addQuery(l.redirectURI, l.callbackQuery(code, l.state))
 }
 
-func (c *call) oauthPage() reply     { return c.loginPage(false) }
-func (c *call) qrConnectPage() reply { return c.loginPage(true) }
-
-func (c *call) loginPage(qr bool) reply {
+func (c *call) oauthPage() reply {
 	c.mu.Lock()
-	l, e := c.checkLogin(c.r.URL.RawQuery, qr)
+	l, e := c.checkLogin(c.r.URL.RawQuery, false)
 	if e != nil {
 		c.mu.Unlock()
 		return c.errorPage(e)
@@ -156,7 +161,7 @@ func (c *call) loginPage(qr bool) reply {
 	if silent || refuses {
 		return l.back(code)
 	}
-	data := map[string]any{"Account": l.account, "QR": qr}
+	data := map[string]any{"Account": l.account, "QR": false}
 	if l.component != nil {
 		data["Component"] = l.component.appID
 	}
@@ -164,11 +169,14 @@ func (c *call) loginPage(qr bool) reply {
 		Hidden: []hidden{{"q", c.r.URL.RawQuery}, {"page", c.r.URL.Path}}, Data: data})
 }
 
-// confirmLogin is the buttons of the consent page.
+// confirmLogin is the buttons of the consent page, and those of the page with the QR code.
 func (c *call) confirmLogin() reply {
 	form, err := url.ParseQuery(string(c.body))
 	if err != nil {
 		return textReply(http.StatusBadRequest, "bad form")
+	}
+	if form.Has("uuid") {
+		return c.qrConfirmed(form)
 	}
 	c.mu.Lock()
 	l, e := c.checkLogin(form.Get("q"), form.Get("page") == "/connect/qrconnect")

@@ -203,22 +203,51 @@ func (c *Component) PushMessage(ctx context.Context, a *Account, xml string) (*P
 	if target == "" {
 		return nil, errors.New("wechattest: push: the component has no message URL")
 	}
-	return c.s.deliver(ctx, func(ctx context.Context) (*http.Request, error) {
-		return c.NewPush(ctx, PushSpec{URL: target, XML: xml, ToUserName: a.cfg.UserName, OpenID: fromUser(xml)})
+	from := fromUser(xml)
+	a.heard(xml)
+	r, err := c.s.deliver(ctx, func(ctx context.Context) (*http.Request, error) {
+		return c.NewPush(ctx, PushSpec{URL: target, XML: xml, ToUserName: a.cfg.UserName, OpenID: from})
 	}, func(r *PushResult) (err error) {
 		r.Reply, err = replyTo(r.Body, c.OpenReply)
 		return err
 	})
+	a.answered(from, r, err)
+	return r, err
 }
 
-// PushMessage is that of [Component.PushMessage] for an account of one's own and its message URL.
+// PushMessage is that of [Component.PushMessage] for an account of one's own and its message URL. In plain mode xml is
+// pushed as it is, and the reply is to be plain as well.
 func (a *Account) PushMessage(ctx context.Context, xml string) (*PushResult, error) {
-	return a.s.deliver(ctx, func(ctx context.Context) (*http.Request, error) {
-		return a.NewPush(ctx, PushSpec{XML: xml, OpenID: fromUser(xml)})
+	from, spec, open := fromUser(xml), PushSpec{XML: xml}, a.OpenReply
+	spec.OpenID = from
+	if a.cfg.PlainMode {
+		spec.EncryptType, open = "raw", plainReply
+	}
+	a.heard(xml)
+	r, err := a.s.deliver(ctx, func(ctx context.Context) (*http.Request, error) {
+		return a.NewPush(ctx, spec)
 	}, func(r *PushResult) (err error) {
-		r.Reply, err = replyTo(r.Body, a.OpenReply)
+		r.Reply, err = replyTo(r.Body, open)
 		return err
 	})
+	a.answered(from, r, err)
+	return r, err
+}
+
+// plainReply checks a reply in plain mode: it is XML, and not encrypted.
+func plainReply(body string) (string, error) {
+	var r struct {
+		XMLName xml.Name `xml:"xml"`
+		MsgType string
+		Encrypt string
+	}
+	if err := xml.Unmarshal([]byte(body), &r); err != nil {
+		return "", fmt.Errorf("wechattest: reply is not XML: %w", err)
+	}
+	if r.Encrypt != "" || r.MsgType == "" {
+		return "", errors.New("wechattest: reply is encrypted, or has no MsgType")
+	}
+	return body, nil
 }
 
 func replyTo(body string, open func(string) (string, error)) (string, error) {

@@ -49,11 +49,16 @@ func newAPIToken() string      { return "55_" + randomURLSafe(154) }
 func newUserToken() string     { return "56_" + randomURLSafe(83) }
 func newLoginCode() string     { return "0" + randomAlnum(31) }
 func newJSTicket() string      { return randomURLSafe(86) }
+func newTemplateID() string    { return randomURLSafe(43) }
+func newMediaID() string       { return randomURLSafe(64) }
 
 func newRID() string {
 	h := randomHex(24)
 	return fmt.Sprintf("%s-%s-%s", h[:8], h[8:16], h[16:])
 }
+
+// newNumber is the id of a menu or of a template message: nine digits.
+func newNumber() int64 { return 200_000_000 + newMsgID()%100_000_000 }
 
 // newMsgID is a MsgId as large as WeChat's are.
 func newMsgID() int64 {

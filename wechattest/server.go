@@ -108,8 +108,12 @@ type Server struct {
 	preAuthCodes pool[preAuthCode]
 	authCodes    pool[authCode]
 	loginCodes   pool[login]
-	userTokens   pool[*userToken] // by access token
-	refreshes    pool[*userToken] // by refresh token
+	userTokens   pool[*userToken]  // by access token
+	refreshes    pool[*userToken]  // by refresh token
+	media        pool[*media]      // temporary, by media_id
+	published    map[string]*media // what has a URL for good, by id
+	qrLogins     pool[*qrLogin]    // by uuid
+	clientMsgs   pool[int64]       // msgid, by account, openid and client_msg_id
 	quota        quota
 	pushOrder    PushOrder
 }
@@ -122,6 +126,7 @@ func New(cfg Config) (*Server, error) {
 		accounts:   map[string]*Account{},
 		users:      map[string]*User{},
 		tokens:     map[string]*apiToken{},
+		published:  map[string]*media{},
 	}
 	ln, err := net.Listen("tcp", s.cfg.Addr)
 	if err != nil {

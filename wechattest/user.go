@@ -11,6 +11,7 @@ type UserConfig struct {
 	Avatar   string // URL of the picture; "" one that the simulator serves
 	Snapshot bool   // sees snapshot pages: logs in with an openid that is made up, and is_snapshotuser
 	Refuses  bool   // refuses consent wherever WeChat asks for it
+	Platform int    // of the phone, as conditional menus tell them: 1 iOS, 2 Android, 3 others; 0: iOS
 }
 
 // User is a person with WeChat.
@@ -18,6 +19,7 @@ type User struct {
 	s            *Server
 	id           string // in the cookie that tells who uses a browser
 	name, avatar string
+	platform     int
 
 	// Guarded by s.mu.
 	snapshot, refuses bool
@@ -28,7 +30,7 @@ func (s *Server) AddUser(cfg UserConfig) *User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := &User{s: s, id: fmt.Sprintf("u%d", len(s.userOrder)+1), name: cfg.Name, avatar: cfg.Avatar,
-		snapshot: cfg.Snapshot, refuses: cfg.Refuses}
+		snapshot: cfg.Snapshot, refuses: cfg.Refuses, platform: max(cfg.Platform, 1)}
 	u.name = orElse(u.name, func() string { return "微信用户 " + u.id })
 	u.avatar = orElse(u.avatar, func() string { return s.pictureURL(u.name) })
 	s.users[u.id] = u

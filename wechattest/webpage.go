@@ -24,6 +24,7 @@ type Page struct {
 	root    *html.Node
 	policy  string
 	filled  map[string]string
+	files   []file
 }
 
 func (b *Browser) page(v visit, a answer, trail []string) (*Page, error) {
@@ -110,6 +111,11 @@ func (p *Page) Text() string {
 // Fill sets the value of the named field in whichever form is sent next.
 func (p *Page) Fill(name, value string) { p.filled[name] = value }
 
+// Attach chooses a file for the file input of this name, in whichever form is sent next.
+func (p *Page) Attach(name, filename string, content []byte) {
+	p.files = append(p.files, file{name, filename, content})
+}
+
 // Click follows the link, or sends the form of the button, that has this id.
 func (p *Page) Click(ctx context.Context, id string) (*Page, error) {
 	n := p.find(id)
@@ -171,6 +177,9 @@ func (p *Page) submit(ctx context.Context, button *html.Node) (*Page, error) {
 	fields := p.fields(form, button)
 	if strings.EqualFold(attr(form, "method"), "post") {
 		v.method, v.form = http.MethodPost, fields
+		if strings.EqualFold(attr(form, "enctype"), "multipart/form-data") {
+			v.files = append([]file{}, p.files...)
+		}
 		return p.browser.visit(ctx, v)
 	}
 	u, err := url.Parse(target)
@@ -230,6 +239,8 @@ func fieldValue(n *html.Node, pressed bool) (value string, ok bool) {
 		switch strings.ToLower(attr(n, "type")) {
 		case "submit", "image", "button", "reset":
 			return attr(n, "value"), pressed
+		case "file":
+			return "", false // sent beside the fields
 		case "checkbox", "radio":
 			v, has := lookupAttr(n, "value")
 			if !has {

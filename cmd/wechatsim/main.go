@@ -3,6 +3,13 @@
 // what happens at its address in a browser.
 //
 //	wechatsim -addr 127.0.0.1:8600 -event-url http://localhost:8080/wechat/event -domain localhost:8080
+//
+// With -release-test it runs WeChat's test of a platform before its release (全网发布检测) against the service instead,
+// prints a report and exits with 0 if the platform passed, and with 1 if not. The service has to be running, with the
+// platform of -component and this program's address as that of WeChat.
+//
+//	wechatsim -release-test -addr 127.0.0.1:8600 -component appid:secret:token:key \
+//		-event-url http://localhost:8080/wechat/event -message-url 'http://localhost:8080/wechat/message/$APPID$'
 package main
 
 import (
@@ -13,6 +20,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,6 +42,8 @@ const (
 	ticketEvery = 10 * time.Minute
 	retryEvery  = 5 * time.Second // until the service is up and has taken its first ticket
 	journalSize = 10_000
+
+	releaseGroups = 5 // groups of accounts of the release test
 )
 
 // run simulates WeChat until ctx ends, and writes to out what a service has to know and what is pushed to it.
@@ -45,12 +55,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	messageURL := flags.String("message-url", "", "`URL` that messages are pushed to; $APPID$ becomes the account's appid")
 	component := flags.String("component", "", "the platform, as `appid:secret:token:key`; made up if empty")
 	domain := flags.String("domain", "", "`host[:port]` of the service; empty: redirects are not checked")
+	releaseTest := flags.Bool("release-test", false, "run the whole-network release test against the service, and exit")
+	group := flags.Int("group", 0, "`number` of the release test's group of accounts, 1 to 5; 0: all, one after the other")
 	verbose := flags.Bool("v", false, "print every request")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *group < 0 || *group > releaseGroups {
+		return fmt.Errorf("-group %d is none of 0 to %d", *group, releaseGroups)
+	}
+	if *releaseTest && (*eventURL == "" || *messageURL == "") {
+		return errors.New("-release-test needs -event-url and -message-url")
 	}
 	cfg := wechattest.ComponentConfig{EventURL: *eventURL, MessageURL: *messageURL, Domain: *domain}
 	if *component != "" {
@@ -80,6 +98,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	mu.Lock()
 	describe(out, s, comp, *domain)
 	mu.Unlock()
+	if *releaseTest {
+		return release(ctx, comp, *group, out, &mu)
+	}
 	if *eventURL != "" {
 		pushTickets(ctx, comp, logf)
 	}
@@ -108,6 +129,31 @@ func describe(out io.Writer, s *wechattest.Server, comp *wechattest.Component, d
 	} {
 		fmt.Fprintf(out, "%s=%s\n", kv[0], kv[1])
 	}
+}
+
+// release runs the release test and writes the reports to out. The error says that the service did not pass.
+func release(ctx context.Context, comp *wechattest.Component, group int, out io.Writer, mu *sync.Mutex) error {
+	first, last := group, group
+	if group == 0 {
+		first, last = 1, releaseGroups
+	}
+	var failed []string
+	for g := first; g <= last; g++ {
+		report := comp.ReleaseReport(ctx, g)
+		mu.Lock()
+		_, err := report.WriteTo(out)
+		mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if report.Err() != nil {
+			failed = append(failed, strconv.Itoa(g))
+		}
+	}
+	if len(failed) > 0 {
+		return errors.New("the release test failed with group " + strings.Join(failed, ", "))
+	}
+	return nil
 }
 
 // pushTickets pushes at once and then every ten minutes, until ctx ends.

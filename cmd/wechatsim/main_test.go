@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/wechatopen/wechatopen"
 )
 
 // output can be written and read at the same time.
@@ -21,6 +23,12 @@ func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
 }
 
 // values are the KEY=VALUE lines.
@@ -86,9 +94,80 @@ func TestRunRefusesWrongFlags(t *testing.T) {
 		{"-addr", "nowhere:x"},
 		{"-unknown"},
 		{"argument"},
+		{"-release-test"},
+		{"-release-test", "-event-url", "http://127.0.0.1:1/"},
+		{"-group", "6"},
+		{"-group", "-1"},
 	} {
 		if err := run(t.Context(), args, &output{}); err == nil {
 			t.Errorf("%v: no error", args)
 		}
+	}
+}
+
+// platformService is a platform made with the root package. It learns from out where WeChat is, at its first push.
+func platformService(t *testing.T, out *output, credentials wechatopen.Credentials, handle func(*wechatopen.Platform) wechatopen.MessageFunc) *httptest.Server {
+	t.Helper()
+	mux := http.NewServeMux()
+	var once sync.Once
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		once.Do(func() {
+			base := out.values()["WECHAT_URL"]
+			p, err := wechatopen.NewPlatform(credentials, wechatopen.WithStore(wechatopen.NewMemoryStore()),
+				wechatopen.WithEndpoints(wechatopen.Endpoints{API: base, Open: base, MP: base}))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mux.Handle("/event", &wechatopen.TicketHandler{Platform: p})
+			mux.Handle("/message/{appid}", &wechatopen.MessageHandler{Platform: p, Handle: handle(p)})
+		})
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(service.Close)
+	return service
+}
+
+func TestReleaseTestOfAService(t *testing.T) {
+	credentials := wechatopen.Credentials{AppID: "wx0123456789abcdef", AppSecret: strings.Repeat("5", 32), Token: "token",
+		EncodingAESKey: strings.Repeat("k", 43)}
+	good := func(p *wechatopen.Platform) wechatopen.MessageFunc { return wechatopen.ReleaseTest(p, nil) }
+	mute := func(p *wechatopen.Platform) wechatopen.MessageFunc { // says nothing to the text and to the event
+		return func(ctx context.Context, m *wechatopen.Message) (wechatopen.Reply, error) {
+			if strings.HasPrefix(m.Content, "QUERY_AUTH_CODE:") {
+				return good(p)(ctx, m)
+			}
+			return nil, nil
+		}
+	}
+	for name, tt := range map[string]struct {
+		handle func(*wechatopen.Platform) wechatopen.MessageFunc
+		group  string
+		want   []string // in the report
+		failed string   // in the error; "" passed
+	}{
+		"passes with every group": {good, "0", []string{"group 1\n", "group 5\n", "4/4", "ready for release"}, ""},
+		"passes with one group":   {good, "3", []string{"group 3\n", "PASS  公众号事件 event (wx8e1097c5bc82cde9) [可选 optional]"}, ""},
+		"fails without its answers": {mute, "2", []string{"PASS  推送 ticket component_verify_ticket", "FAIL  公众号文本消息 text message",
+			"PASS  小程序客服消息", "no    公众号事件", "3/4", "not ready for release"}, "group 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out output
+			service := platformService(t, &out, credentials, tt.handle)
+			err := run(t.Context(), []string{"-release-test", "-group", tt.group, "-addr", "127.0.0.1:0",
+				"-component", strings.Join([]string{credentials.AppID, credentials.AppSecret, credentials.Token, credentials.EncodingAESKey}, ":"),
+				"-event-url", service.URL + "/event", "-message-url", service.URL + "/message/$APPID$"}, &out)
+			if tt.failed == "" && err != nil || tt.failed != "" && (err == nil || !strings.Contains(err.Error(), tt.failed)) {
+				t.Errorf("error %v, want %q", err, tt.failed)
+			}
+			for _, want := range tt.want {
+				if got := out.String(); !strings.Contains(got, want) {
+					t.Errorf("the report lacks %q:\n%s", want, got)
+				}
+			}
+			if strings.Contains(out.String()[strings.Index(out.String(), "Release test"):], credentials.AppSecret) {
+				t.Error("the report shows the secret")
+			}
+		})
 	}
 }
