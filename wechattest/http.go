@@ -96,7 +96,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 
 // run carries a call out, by the rules.
 func (s *Server) run(c *call) reply {
-	rt, ok := s.routes[c.r.URL.Path]
+	rt, ok := s.route(c.r.URL.Path)
 	switch {
 	case !ok:
 		c.misuse = "there is no such path at WeChat, or the simulator does not know it"

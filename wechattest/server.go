@@ -98,6 +98,7 @@ type Server struct {
 
 	mu           sync.Mutex // guards what follows and the fields of every Component, Account and User
 	closed       bool
+	handled      map[string]route // by Handle
 	components   map[string]*Component
 	compOrder    []*Component
 	accounts     map[string]*Account

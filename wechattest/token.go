@@ -133,7 +133,7 @@ func tokenParam(path string, q url.Values) (value, why string) {
 		return v, ""
 	}
 	if v := q.Get("component_access_token"); v != "" {
-		if strings.HasPrefix(path, "/cgi-bin/component/") || strings.HasPrefix(path, "/wxa/component/") {
+		if strings.HasPrefix(path, "/cgi-bin/component/") || strings.HasPrefix(path, "/wxa/component/") || strings.HasPrefix(path, "/sns/component/") {
 			return v, ""
 		}
 		return "", "the token is to be named access_token here"
