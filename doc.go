@@ -35,12 +35,14 @@
 //
 //   - [Platform] is the component: its tokens, the calls it makes as itself, and the accounts that authorize it.
 //   - [Account] is one official account or mini program, an authorizer's ([Platform.Account]) or your own
-//     ([NewAccount]). [Account.Get] and [Account.Post] call any path of the API with the right token.
+//     ([NewAccount]). It has methods for menus, templates, followers and customer-service messages; [Account.Get],
+//     [Account.Post] and [Account.Upload] call any path of the API with the right token, and [Transport] puts it into the
+//     requests of a client of your own.
 //   - [CachedTokenSource] keeps a token fresh: fetched once however many ask, refreshed ahead of its end, replaced when
 //     WeChat refuses it.
 //   - [TicketHandler], [AuthorizeHandler], [MessageHandler] and [JSSDKHandler] are [net/http.Handler]s. [OAuth] is the
 //     login middleware, [Cookies] its sessions. [MessageMux] routes messages, [ReleaseTest] passes WeChat's test of a
-//     platform.
+//     platform. [RelayHandler] brings logins to sites whose domains WeChat does not know.
 //   - [Store] keeps what must not be lost, [Locker] lets one process of several do what is done once. [MemoryStore] is
 //     the Store for tests; boltstore and redisstore are modules of their own; [SealedStore] encrypts any of them.
 //   - Package wechattest plays WeChat's side over real HTTP, for your tests and for development without an account.
