@@ -18,8 +18,13 @@ func TestReadmesAgree(t *testing.T) {
 	}
 	programs := map[int]string{ // by their place among the blocks of code
 		1: "_example/minimal/main.go",
-		3: "_example/durable/main.go",
-		4: "_example/machines/main.go",
+		4: "_example/own/main.go",
+		5: "_example/durable/main.go",
+		6: "_example/machines/main.go",
+	}
+	parts := map[int]string{ // of a program
+		2: "_example/calls/calls.go",
+		3: "_example/messages/bot.go",
 	}
 	blocks := regexp.MustCompile("(?s)```[a-z]*\n(.*?)```")
 	comment := regexp.MustCompile(`(?m)\s*(//|#).*$`)
@@ -29,6 +34,11 @@ func TestReadmesAgree(t *testing.T) {
 		for i, program := range programs {
 			if len(found) <= i || found[i][1] != read(program) {
 				t.Errorf("%s: block %d of code is not %s", name, i+1, program)
+			}
+		}
+		for i, program := range parts {
+			if len(found) <= i || !strings.Contains(read(program), found[i][1]) {
+				t.Errorf("%s: block %d of code is not in %s", name, i+1, program)
 			}
 		}
 		for _, b := range found {

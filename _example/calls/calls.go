@@ -4,6 +4,7 @@ package calls
 
 import (
 	"context"
+	"errors"
 	"net/url"
 
 	"github.com/wechatopen/wechatopen"
@@ -25,6 +26,10 @@ func FollowersAfter(ctx context.Context, a *wechatopen.Account, next string) (op
 func NewTag(ctx context.Context, a *wechatopen.Account, name string) (id int, err error) {
 	var out struct{ Tag struct{ ID int } }
 	err = a.Post(ctx, "/cgi-bin/tags/create", map[string]any{"tag": map[string]string{"name": name}}, &out)
+	var refusal *wechatopen.APIError
+	if errors.As(err, &refusal) && refusal.Code == 45157 {
+		return 0, errors.New("there is such a tag")
+	}
 	return out.Tag.ID, err
 }
 
