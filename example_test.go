@@ -165,6 +165,84 @@ func ExampleOAuth_Require() {
 	// Output: hello Li Lei
 }
 
+// One page with two doors: WeChat's browser logs in with the official account, every other with a website application,
+// by a QR code.
+func ExampleOAuth_outsideWeChat() {
+	site := newExampleSite().authorized()
+	defer site.close()
+	app := site.sim.AddAccount(wechattest.AccountConfig{Name: "Tea House on the web", Website: true})
+	website, err := wechatopen.NewAccount(app.Credentials(), site.sim.Options()...)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, _ := wechatopen.UserFromContext(r.Context())
+		fmt.Fprint(w, "hello, ", user.Scope)
+	})
+	desk := &wechatopen.OAuth{
+		Account: wechatopen.FixedAccount(website),
+		BaseURL: site.server.URL, // https://shop.example.com
+		Cookies: site.cookies,
+		Scope:   wechatopen.ScopeLogin,
+	}
+	phone := &wechatopen.OAuth{
+		Account:       wechatopen.FixedAccount(site.platform.Account("wx0123456789abcdef")),
+		BaseURL:       site.server.URL,
+		Cookies:       site.cookies,
+		OutsideWeChat: desk.Require(page),
+	}
+	site.mux.Handle("/hello", phone.Require(page))
+
+	// The same customer, in WeChat and at a computer.
+	ctx := context.Background()
+	inWeChat, _ := site.sim.NewBrowser(site.customer).Open(ctx, site.server.URL+"/hello")
+	fmt.Println(inWeChat.Body)
+	atDesk, _ := site.sim.NewBrowser(nil).Open(ctx, site.server.URL+"/hello")
+	atDesk, err = atDesk.Click(ctx, "allow")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(atDesk.Body)
+	// Output:
+	// hello, snsapi_base
+	// hello, snsapi_login
+}
+
+// A shop on a domain of its own logs in with an account whose domain is the platform's.
+func ExampleRelayHandler() {
+	site := newExampleSite().authorized()
+	defer site.close()
+	pages := http.NewServeMux()
+	shop := httptest.NewServer(pages)
+	defer shop.Close()
+
+	// On the domain that WeChat knows.
+	site.mux.Handle("/wechat/relay", &wechatopen.RelayHandler{Origins: []string{shop.URL}}) // https://shop.example.com
+
+	// On the shop's.
+	oauth := &wechatopen.OAuth{
+		Account:  wechatopen.FixedAccount(site.platform.Account("wx0123456789abcdef")),
+		BaseURL:  shop.URL,
+		Cookies:  site.cookies,
+		RelayURL: site.server.URL + "/wechat/relay", // https://login.example.com/wechat/relay
+	}
+	pages.Handle("/hello", oauth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, _ := wechatopen.UserFromContext(r.Context())
+		fmt.Fprint(w, "hello ", user.OpenID == site.merchant.OpenID(site.customer))
+	})))
+
+	page, err := site.sim.NewBrowser(site.customer).Open(context.Background(), shop.URL+"/hello")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(page.Body, len(page.Trail)-1, "redirects")
+	// Output: hello true 4 redirects
+}
+
 // A page behind OAuth.Require is tested without any login.
 func ExampleContextWithUser() {
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

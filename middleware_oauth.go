@@ -44,6 +44,21 @@ type OAuth struct {
 	// Empty: ScopeBase.
 	Scope string
 
+	// OutsideWeChat answers a browser that is not WeChat's and has no session, where WeChat's login page would only say
+	// "open in WeChat". It may be what another OAuth requires, one of [ScopeLogin], around the same pages; requests of
+	// every kind reach it, for that one to find its session. Programs that do not call themselves a browser go on to
+	// WeChat. Nil: for navigations a page that says so, with the address as text and as a QR code. It is not for ScopeLogin,
+	// whose page any browser can use.
+	OutsideWeChat http.Handler
+
+	// AnyBrowser sends every browser to WeChat's login page: for development against package wechattest, whose pages any
+	// browser shows. False: OutsideWeChat.
+	AnyBrowser bool
+
+	// RelayURL is the public address of a [RelayHandler] on the domain that WeChat knows, for a site that is on another:
+	// "https://login.example.com/wechat/relay". Empty: none, the site is on that domain itself.
+	RelayURL string
+
 	// Lang is the language of region names in a user's data: "zh_CN", "zh_TW" or "en". Empty: zh_CN.
 	Lang string
 
@@ -193,7 +208,11 @@ func (o *OAuth) login(w http.ResponseWriter, r *http.Request, scope string) (*Us
 		}
 		return u, log, nil
 	}
-	if !isNavigation(r) {
+	navigation := isNavigation(r)
+	if (navigation || o.OutsideWeChat != nil) && v.outside() {
+		return nil, log, v.answerOutside()
+	}
+	if !navigation {
 		writeLoginRequired(w)
 		return nil, log, nil
 	}
@@ -253,6 +272,10 @@ func (v *visit) clean() string {
 // digit that counts the tries, which a browser without cookies can bring back too.
 func (v *visit) start(try int) error {
 	page := v.clean()
+	back, err := v.redirectURI(page)
+	if err != nil {
+		return err
+	}
 	_, query, _ := strings.Cut(page, "?")
 	f := &flow{
 		Kind: flowLogin, AppID: v.a.appID, Scope: v.scope, Tries: try,
@@ -261,7 +284,7 @@ func (v *visit) start(try int) error {
 	if err := v.o.Cookies.startFlow(v.w, v.r, f, loginFlowAge, v.a.c.now()); err != nil {
 		return err
 	}
-	redirect(v.w, v.a.authCodeURL(page, v.scope, f.ID+string(rune('0'+try)), !v.o.NoConnectRedirect))
+	redirect(v.w, v.a.authCodeURL(back, v.scope, f.ID+string(rune('0'+try)), !v.o.NoConnectRedirect))
 	return nil
 }
 

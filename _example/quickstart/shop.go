@@ -50,6 +50,8 @@ func newShop(platform *wechatopen.Platform, store wechatopen.Store, baseURL stri
 		Cookies: cookies,
 		Scope:   wechatopen.ScopeUserInfo, // asks for name and avatar; ScopeBase is silent and tells the openid alone
 		OnError: s.fail,
+
+		AnyBrowser: cookies.Insecure, // in development any browser plays the customer's WeChat
 	}
 	// A form of another site must not log our customers out.
 	sameOrigin := http.NewCrossOriginProtection()
