@@ -281,7 +281,7 @@ func TestConsentPage(t *testing.T) {
 
 func TestWebsiteLogin(t *testing.T) {
 	s, ap := Start(t), newApp(t)
-	a := s.AddAccount(AccountConfig{Domain: ap.host})
+	a := s.AddAccount(AccountConfig{Domain: ap.host, Website: true})
 	u := s.AddUser(UserConfig{})
 	page, err := s.NewBrowser(nil).Open(t.Context(), loginLink(s, "/connect/qrconnect", a.AppID(), ap.URL+"/callback", "snsapi_login", ""))
 	done, err := must(t, page, err).Click(t.Context(), "allow")
