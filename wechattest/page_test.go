@@ -292,6 +292,87 @@ func TestWebsiteLogin(t *testing.T) {
 	}
 }
 
+func TestWebsiteLoginByPhone(t *testing.T) {
+	s, ap := Start(t), newApp(t)
+	a := s.AddAccount(AccountConfig{Domain: ap.host, Website: true})
+	s.AddUser(UserConfig{})
+	u := s.AddUser(UserConfig{})
+	ctx := testContext(t)
+	link := loginLink(s, "/connect/qrconnect", a.AppID(), ap.URL+"/callback", "snsapi_login", "")
+	for _, choice := range []string{"allow", "refuse"} {
+		computer, phone := s.NewBrowser(nil), s.NewBrowser(u)
+		page, err := computer.Open(ctx, link)
+		code := must(t, page, err).Attr("scan", "href")
+		if status, svg, err := fetch(ctx, t, s, "/connect/qrcode?uuid=1"); err != nil || status != 200 || !strings.HasPrefix(svg, "<svg") {
+			t.Errorf("picture: %d %.80s %v", status, svg, err)
+		}
+		if page = click(t, page, "continue"); page.Has("scanned") || !page.Has("allow") {
+			t.Errorf("before the scan: %s", page.Text())
+		}
+		scanned, err := phone.Open(ctx, s.URL()+code)
+		if must(t, scanned, err); !scanned.Has("allow") {
+			t.Fatalf("phone: %s", scanned.Text())
+		}
+		if page = click(t, page, "continue"); !page.Has("scanned") {
+			t.Errorf("after the scan: %s", page.Text())
+		}
+		if done := click(t, scanned, choice); !done.Has("message") {
+			t.Errorf("phone: %s", done.Text())
+		}
+		done := click(t, page, "continue")
+		at, _ := url.Parse(done.URL)
+		if q := at.Query(); at.Host != ap.host || q.Get("state") != "st1" || q.Has("code") != (choice == "allow") {
+			t.Errorf("%s: %s", choice, done.URL)
+		}
+		if choice == "allow" {
+			if got := exchange(t, s, a, at.Query().Get("code")).want(t, 0).str("openid"); got != a.OpenID(u) {
+				t.Errorf("openid %q is not that of the phone's owner", got)
+			}
+		}
+		again, err := phone.Open(ctx, s.URL()+code)
+		if must(t, again, err); !again.Has("error") {
+			t.Errorf("the code was scanned twice: %s", again.Text())
+		}
+		if twice := click(t, scanned, "allow"); !twice.Has("error") {
+			t.Errorf("confirmed twice: %s", twice.Text())
+		}
+	}
+	page, err := s.NewBrowser(nil).Open(ctx, link)
+	must(t, page, err)
+	s.Advance(qrLoginLife)
+	if late := click(t, page, "continue"); !late.Has("error") {
+		t.Errorf("an old QR code: %s", late.Text())
+	}
+}
+
+func TestWebsiteLoginIsCheckedStrictly(t *testing.T) {
+	s := Start(t)
+	s.AllowMisuse()
+	a := s.AddAccount(AccountConfig{Domain: "site.example", Website: true})
+	official, mini := s.AddAccount(AccountConfig{}), s.AddAccount(AccountConfig{MiniProgram: true})
+	s.AddUser(UserConfig{})
+	for _, tt := range []struct {
+		page, appID, uri, scope, rest string
+		code                          int // -1 a good page
+	}{
+		{"/connect/qrconnect", a.AppID(), "https://site.example/", "snsapi_login", "&lang=en", -1},
+		{"/connect/qrconnect", a.AppID(), "https://evil.example/", "snsapi_login", "", 10003},
+		{"/connect/qrconnect", a.AppID(), "https://site.example/", "snsapi_base", "", 10005},
+		{"/connect/qrconnect", official.AppID(), "https://site.example/", "snsapi_login", "", 10005},
+		{"/connect/qrconnect", mini.AppID(), "https://site.example/", "snsapi_login", "", 10005},
+		{"/connect/qrconnect", a.AppID(), "https://site.example/", "snsapi_login", "&component_appid=wx0", 0},
+		{"/connect/oauth2/authorize", a.AppID(), "https://site.example/", "snsapi_base", "", 10016},
+		{"/connect/oauth2/authorize", official.AppID(), "https://site.example/", "snsapi_login", "", 10005},
+	} {
+		page, err := s.NewBrowser(nil).Open(t.Context(), loginLink(s, tt.page, tt.appID, tt.uri, tt.scope, tt.rest))
+		must(t, page, err)
+		calls := s.Calls(tt.page)
+		if got := calls[len(calls)-1].ErrCode; page.Has("error") != (tt.code >= 0) || got != max(tt.code, 0) {
+			t.Errorf("%+v: error %d: %s", tt, got, page.Text())
+		}
+	}
+}
+
 func TestLoginLinkIsCheckedStrictly(t *testing.T) {
 	s := Start(t)
 	s.AllowMisuse()

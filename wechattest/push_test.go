@@ -243,6 +243,15 @@ func TestReleaseTest(t *testing.T) {
 			t.Errorf("group %d: %v", group, err)
 		}
 	}
+	report := c.ReleaseReport(testContext(t), 1)
+	if event := report.Checks[len(report.Checks)-1]; !event.Optional || event.Err == nil || report.Err() != nil {
+		t.Errorf("an event that is not answered: %+v, %v", event, report.Err())
+	}
+	for _, part := range []string{"group 1", "通过 PASS  推送 ticket component_verify_ticket", "未过 no    公众号事件 event (wx570bc396a51b8ff8) [可选 optional]", "4/4: 可以发布"} {
+		if !strings.Contains(report.String(), part) {
+			t.Errorf("the report lacks %q:\n%s", part, report)
+		}
+	}
 	good = false
 	if err := c.ReleaseTest(testContext(t), 1); err == nil || strings.Count(err.Error(), "customer service of") != 2 {
 		t.Errorf("wrong answers: %v", err)
