@@ -369,9 +369,16 @@ func (s *loginSite) ownAccount(a *wechattest.Account, opts ...wechatopen.Option)
 	return own
 }
 
+// website makes the shop a website application, which alone may show the QR code.
+func (s *loginSite) website() *wechatopen.Account {
+	s.t.Helper()
+	s.shop = s.sim.AddAccount(wechattest.AccountConfig{Name: "Website", Website: true})
+	return s.ownAccount(s.shop)
+}
+
 func TestWebsiteLoginShowsTheQRPage(t *testing.T) {
 	s := newLoginSite(t, func(s *loginSite) {
-		s.oauth.Account = wechatopen.FixedAccount(s.ownAccount(s.shop))
+		s.oauth.Account = wechatopen.FixedAccount(s.website())
 		s.oauth.Scope = wechatopen.ScopeLogin
 	})
 	p, err := s.sim.NewBrowser(nil).Open(t.Context(), s.site.URL+"/desk")
@@ -1464,8 +1471,8 @@ func TestLoginLinkIsWeChatsByteByByte(t *testing.T) {
 			func(s *loginSite) string { return "&connect_redirect=1&component_appid=" + s.comp.AppID() }, false},
 		{"authorizer without connect_redirect", platform, wechatopen.ScopeUserInfo, loginPagePath,
 			func(s *loginSite) string { return "&component_appid=" + s.comp.AppID() }, true},
-		{"website", own, wechatopen.ScopeLogin, qrLoginPagePath, func(*loginSite) string { return "" }, false},
-		{"website without connect_redirect", own, wechatopen.ScopeLogin, qrLoginPagePath, func(*loginSite) string { return "" }, true},
+		{"website", (*loginSite).website, wechatopen.ScopeLogin, qrLoginPagePath, func(*loginSite) string { return "" }, false},
+		{"website without connect_redirect", (*loginSite).website, wechatopen.ScopeLogin, qrLoginPagePath, func(*loginSite) string { return "" }, true},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			s := newLoginSite(t, func(s *loginSite) {

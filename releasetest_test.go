@@ -364,7 +364,9 @@ func TestReleaseTestSendsThoughItsAnswerWasLate(t *testing.T) {
 
 func TestSendSendsACustomerServiceMessage(t *testing.T) {
 	s := newMessageSite(t, false)
-	s.takes(t, s.make(t, wechattest.PushSpec{XML: s.textXML("hello")}))
+	if _, err := s.deliver(t.Context(), s.textXML("hello")); err != nil {
+		t.Fatal(err)
+	}
 	const content = "你好 <b>&\" \u2028"
 	if err := s.platform.Account(s.shop.AppID()).Send(t.Context(), s.openID, wechatopen.Text(content)); err != nil {
 		t.Fatal(err)

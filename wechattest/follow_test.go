@@ -124,8 +124,8 @@ func TestFollowingIsPushed(t *testing.T) {
 			t.Errorf("%+v: Follows %v", step, a.Follows(u))
 		}
 	}
-	if a.sceneTicket("1") != a.sceneTicket("1") || a.sceneTicket("1") == a.sceneTicket("2") || len(a.sceneTicket("1")) != 96 {
-		t.Errorf("tickets of scenes: %q", a.sceneTicket("1"))
+	if one, again, two := a.sceneTicket("1"), a.sceneTicket("1"), a.sceneTicket("2"); one != again || one == two || len(one) != 96 {
+		t.Errorf("tickets of scenes: %q, again %q, another %q", one, again, two)
 	}
 }
 
