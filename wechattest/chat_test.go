@@ -70,6 +70,23 @@ func TestAccountsOfOnesOwnInSafeAndInPlainMode(t *testing.T) {
 	}
 }
 
+func TestRepliesThatNobodySees(t *testing.T) {
+	s := Start(t)
+	a, u := ownService(t, s, AccountConfig{}, echoes), s.AddUser(UserConfig{})
+	ctx := testContext(t)
+	if _, err := a.Follow(ctx, u, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range []string{"TEMPLATESENDJOBFINISH", "unsubscribe"} {
+		if res, err := a.Push(ctx, a.EventXML(a.OpenID(u), event, "", s.Now())); err != nil || !strings.Contains(res.Reply, event) {
+			t.Errorf("%+v, %v", res, err)
+		}
+		if lines := a.Conversation(u); strings.Contains(lines[len(lines)-1].Text, "event/"+event) {
+			t.Errorf("shown %+v", lines[len(lines)-1])
+		}
+	}
+}
+
 func TestPlainModeTakesNoEncryptedReply(t *testing.T) {
 	s := Start(t, Config{PushAttempts: 1})
 	a := s.AddAccount(AccountConfig{PlainMode: true})

@@ -128,11 +128,12 @@ type userMessage struct {
 	Event, EventKey                string
 }
 
-// heard notes what a user does when it is pushed: it is shown, and lets the account write to the user for a while.
-func (a *Account) heard(message string) {
+// heard notes what a user does when it is pushed: it is shown, and lets the account write to the user for a while. It
+// returns the openid of who is shown the answer; "" nobody.
+func (a *Account) heard(message string) (openID string) {
 	var m userMessage
 	if xml.Unmarshal([]byte(message), &m) != nil || m.FromUserName == "" || m.MsgType == "" {
-		return
+		return ""
 	}
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
@@ -140,7 +141,7 @@ func (a *Account) heard(message string) {
 	switch m.MsgType {
 	case "event":
 		if m.Event == "TEMPLATESENDJOBFINISH" {
-			return // nothing that the user does
+			return "" // nothing that the user does
 		}
 		l.Via, l.MsgType, l.Text = ViaEvent, m.Event, m.EventKey
 	case "link":
@@ -148,6 +149,10 @@ func (a *Account) heard(message string) {
 	}
 	a.openWindow(m.FromUserName, m.MsgType, m.Event)
 	a.say(l)
+	if m.Event == "unsubscribe" {
+		return ""
+	}
+	return m.FromUserName
 }
 
 // passiveReply is what an account answers to a push.
@@ -159,7 +164,8 @@ type passiveReply struct {
 	Articles         []struct{ Title, Description, PicUrl, Url string } `xml:"Articles>item"`
 }
 
-// answered notes how a push was answered, for the user to see. err is why the answer was not taken.
+// answered notes how a push was answered, for the user to see; openID "": nobody sees it. err is why the answer was not
+// taken.
 func (a *Account) answered(openID string, r *PushResult, err error) {
 	l := Line{OpenID: openID, Via: ViaReply}
 	var p passiveReply

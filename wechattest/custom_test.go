@@ -198,6 +198,22 @@ func TestARefusedMessageLeavesTheWindow(t *testing.T) {
 	}
 }
 
+func TestCustomMessageWithExpiredMedia(t *testing.T) {
+	s := Start(t)
+	a, u := s.AddAccount(AccountConfig{MiniProgram: true}), s.AddUser(UserConfig{})
+	id := uploadKind(t, a, "image", "a.png", []byte("x")).want(t, 0).str("media_id")
+	for _, tt := range []struct {
+		after time.Duration
+		code  int
+	}{{mediaLife - time.Second, 0}, {time.Second, 40007}} {
+		s.Advance(tt.after)
+		if _, err := a.Say(testContext(t), u, "hi"); err != nil {
+			t.Fatal(err)
+		}
+		sendCustom(t, a, a.OpenID(u), "image", `{"media_id":"`+id+`"}`).want(t, tt.code)
+	}
+}
+
 func TestCustomTyping(t *testing.T) {
 	s := Start(t)
 	s.AllowMisuse()

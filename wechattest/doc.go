@@ -12,5 +12,12 @@
 // has to sleep. [Server.Calls] is a journal of every request, so that a test can assert "exactly one".
 // [Server.Inject] makes faults on demand. [Browser] plays a visitor's browser.
 //
+// People live on the other side: [Account.Follow], [Account.Say] and [Account.Tap] do what a user does, and what it means
+// is pushed to whoever receives the account's messages. Menus, templates, media and customer-service messages are kept
+// by WeChat's rules, the windows in which an account may write to a user included; [Account.Conversation] and
+// [Account.Sent] are what a user and a test see of it. [Component.ReleaseReport] runs the whole-network release test
+// (全网发布检测), as "wechatsim -release-test" does. By hand the same is done at [Server.URL] in any browser: its first page
+// leads to a chat with each account.
+//
 // Encryption and signatures are written here from the protocol alone and share no code with the library under test.
 package wechattest
