@@ -54,6 +54,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	eventURL := flags.String("event-url", "", "`URL` of the service that tickets and authorizations are pushed to")
 	messageURL := flags.String("message-url", "", "`URL` that messages are pushed to; $APPID$ becomes the account's appid")
 	component := flags.String("component", "", "the platform, as `appid:secret:token:key`; made up if empty")
+	account := flags.String("account", "", "an official account of one's own, as `appid:secret:token:key`; made up if empty")
+	accountURL := flags.String("account-message-url", "", "`URL` that messages of -account are pushed to, unless it authorizes the platform")
+	plain := flags.Bool("plain", false, "push messages of -account in plain mode (明文模式)")
 	domain := flags.String("domain", "", "`host[:port]` of the service; empty: redirects are not checked")
 	releaseTest := flags.Bool("release-test", false, "run the whole-network release test against the service, and exit")
 	group := flags.Int("group", 0, "`number` of the release test's group of accounts, 1 to 5; 0: all, one after the other")
@@ -71,12 +74,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("-release-test needs -event-url and -message-url")
 	}
 	cfg := wechattest.ComponentConfig{EventURL: *eventURL, MessageURL: *messageURL, Domain: *domain}
-	if *component != "" {
-		parts := strings.Split(*component, ":")
-		if len(parts) != 4 || len(parts[3]) != 43 {
-			return errors.New("-component is not appid:secret:token:key with a key of 43 characters")
-		}
-		cfg.AppID, cfg.AppSecret, cfg.Token, cfg.EncodingAESKey = parts[0], parts[1], parts[2], parts[3]
+	official := wechattest.AccountConfig{Name: "示例公众号", Domain: *domain, MessageURL: *accountURL, PlainMode: *plain}
+	if err := credentials("-component", *component, &cfg.AppID, &cfg.AppSecret, &cfg.Token, &cfg.EncodingAESKey); err != nil {
+		return err
+	}
+	if err := credentials("-account", *account, &official.AppID, &official.AppSecret, &official.Token, &official.EncodingAESKey); err != nil {
+		return err
+	}
+	if cfg.AppID != "" && cfg.AppID == official.AppID {
+		return errors.New("-component and -account have the same appid")
 	}
 
 	var mu sync.Mutex // requests are logged from many goroutines
@@ -96,7 +102,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer s.Close()
 	comp := s.AddComponent(cfg)
 	mu.Lock()
-	describe(out, s, comp, *domain)
+	describe(out, s, comp, official, *domain)
 	mu.Unlock()
 	if *releaseTest {
 		return release(ctx, comp, *group, out, &mu)
@@ -108,9 +114,25 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
+// credentials reads what a flag says into the parts; empty leaves them.
+func credentials(flag, value string, parts ...*string) error {
+	if value == "" {
+		return nil
+	}
+	given := strings.Split(value, ":")
+	if len(given) != len(parts) || len(given[len(given)-1]) != 43 {
+		return errors.New(flag + " is not appid:secret:token:key with a key of 43 characters")
+	}
+	for i, p := range parts {
+		*p = given[i]
+	}
+	return nil
+}
+
 // describe adds sample accounts and people and prints what a service is configured with.
-func describe(out io.Writer, s *wechattest.Server, comp *wechattest.Component, domain string) {
-	official := s.AddAccount(wechattest.AccountConfig{Name: "示例公众号", Domain: domain})
+func describe(out io.Writer, s *wechattest.Server, comp *wechattest.Component, cfg wechattest.AccountConfig, domain string) {
+	official := s.AddAccount(cfg)
+	site := s.AddAccount(wechattest.AccountConfig{Name: "示例网站", Website: true, Domain: domain})
 	mini := s.AddAccount(wechattest.AccountConfig{Name: "示例小程序", MiniProgram: true})
 	s.AddUser(wechattest.UserConfig{Name: "小明"})
 	s.AddUser(wechattest.UserConfig{Name: "Alice"})
@@ -126,6 +148,8 @@ func describe(out io.Writer, s *wechattest.Server, comp *wechattest.Component, d
 		{"ACCOUNT_TOKEN", official.Credentials().Token},
 		{"ACCOUNT_AES_KEY", official.Credentials().EncodingAESKey},
 		{"MINIPROGRAM_APPID", mini.AppID()},
+		{"WEBSITE_APPID", site.AppID()},
+		{"WEBSITE_APPSECRET", site.Credentials().AppSecret},
 	} {
 		fmt.Fprintf(out, "%s=%s\n", kv[0], kv[1])
 	}

@@ -4,31 +4,65 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wechatopen/wechatopen"
 )
 
 // output can be written and read at the same time.
 type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu   sync.Mutex
+	b    bytes.Buffer
+	more chan struct{} // closed by the next Write; nil nobody waits
 }
 
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.more != nil {
+		close(o.more)
+		o.more = nil
+	}
 	return o.b.Write(p)
+}
+
+// written is closed when something is written.
+func (o *output) written() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.more == nil {
+		o.more = make(chan struct{})
+	}
+	return o.more
 }
 
 func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.String()
+}
+
+// wait returns the value of key once the line of last was printed.
+func (o *output) wait(t *testing.T, last, key string) string {
+	t.Helper()
+	for {
+		more := o.written()
+		if v := o.values(); v[last] != "" {
+			return v[key]
+		}
+		select {
+		case <-more:
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing is printed")
+		}
+	}
 }
 
 // values are the KEY=VALUE lines.
@@ -87,6 +121,41 @@ func TestRunPrintsCredentialsAndPushesATicket(t *testing.T) {
 	}
 }
 
+func TestChatWithAnAccountOfOnesOwn(t *testing.T) {
+	key := strings.Repeat("k", 43)
+	for _, mode := range [][]string{nil, {"-plain"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		own, err := wechatopen.NewAccount(wechatopen.Credentials{AppID: "wx0123456789abcdef", AppSecret: "s", Token: "token", EncodingAESKey: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		service := httptest.NewServer(&wechatopen.MessageHandler{Account: own, Plain: mode != nil,
+			Handle: func(context.Context, *wechatopen.Message) (wechatopen.Reply, error) {
+				return wechatopen.Text("welcome"), nil
+			}})
+		var out output
+		done := make(chan error, 1)
+		go func() {
+			done <- run(ctx, append(mode, "-addr", "127.0.0.1:0", "-account", "wx0123456789abcdef:s:token:"+key, "-account-message-url", service.URL), &out)
+		}()
+		base := out.wait(t, "WEBSITE_APPSECRET", "WECHAT_URL")
+		resp, err := http.PostForm(base+"/wechatsim/chat", url.Values{"appid": {own.AppID()}, "do": {"follow"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if !bytes.Contains(page, []byte("welcome")) {
+			t.Errorf("%v: %s", mode, page)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		service.Close()
+	}
+}
+
 func TestRunRefusesWrongFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"-component", "wx1:secret:token"},
@@ -94,6 +163,8 @@ func TestRunRefusesWrongFlags(t *testing.T) {
 		{"-addr", "nowhere:x"},
 		{"-unknown"},
 		{"argument"},
+		{"-account", "wx1:secret"},
+		{"-account", "wx1:s:t:" + strings.Repeat("k", 43), "-component", "wx1:s:t:" + strings.Repeat("k", 43)},
 		{"-release-test"},
 		{"-release-test", "-event-url", "http://127.0.0.1:1/"},
 		{"-group", "6"},
