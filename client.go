@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -131,8 +132,8 @@ func isStaleToken(err error) bool {
 type payload struct {
 	contentType string
 	size        int64
-	open        func() io.ReadCloser // from its beginning, for each attempt
-	extraTime   time.Duration        // that sending it may take, beyond callTime
+	open        func() io.Reader // from its beginning, for each attempt
+	extraTime   time.Duration    // that sending it may take, beyond callTime
 }
 
 func jsonPayload(in any) (*payload, error) {
@@ -140,8 +141,44 @@ func jsonPayload(in any) (*payload, error) {
 	return &payload{
 		contentType: "application/json; charset=utf-8",
 		size:        int64(len(b)),
-		open:        func() io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) },
+		open:        func() io.Reader { return bytes.NewReader(b) },
 	}, err
+}
+
+// sending is one attempt to send a payload. WeChat may answer before it has read everything, and net/http then goes on
+// sending: what a caller gave is read by one goroutine at a time, and not at all after the attempt.
+type sending struct {
+	mu    sync.Mutex
+	ended bool
+}
+
+func (s *sending) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
+
+// sentBody is the body of a request of an attempt, of which net/http may make several.
+type sentBody struct {
+	*sending
+	r      io.Reader
+	closed bool
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended || b.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.r.Read(p)
+}
+
+func (b *sentBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	return nil
 }
 
 // encodeJSON leaves <, > and & as they are, as it leaves Chinese: WeChat does not decode \u escapes.
@@ -189,8 +226,11 @@ func (c *client) roundTrip(ctx context.Context, method, op, path string, query u
 	}
 	hc := c.http
 	if in != nil {
-		req.Body, req.ContentLength = in.open(), in.size
-		req.GetBody = func() (io.ReadCloser, error) { return in.open(), nil }
+		attempt := &sending{}
+		defer attempt.end()
+		req.GetBody = func() (io.ReadCloser, error) { return &sentBody{sending: attempt, r: in.open()}, nil }
+		req.Body, _ = req.GetBody()
+		req.ContentLength = in.size
 		req.Header.Set("Content-Type", in.contentType)
 		if in.extraTime > 0 && c.httpClient == nil { // the limit of a client that was given is its owner's
 			longer := *hc

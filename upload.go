@@ -27,7 +27,7 @@ type File struct {
 	Name string
 
 	// Content is read from the start to Size: an [os.File], a [bytes.Reader], a [mime/multipart.File]. It may be read
-	// twice, when the call is repeated with a new token, and is neither closed nor moved. Required.
+	// twice, when the call is repeated with a new token, and is neither closed nor moved, nor read after the call. Required.
 	Content io.ReaderAt
 
 	// Size is the length of Content in bytes. WeChat wants to know it beforehand.
@@ -106,9 +106,9 @@ func (f File) payload() (*payload, error) {
 	return &payload{
 		contentType: w.FormDataContentType(),
 		size:        int64(len(head)) + f.Size + int64(len(tail)),
-		open: func() io.ReadCloser {
+		open: func() io.Reader {
 			content := &progressReader{r: io.NewSectionReader(f.Content, 0, f.Size), size: f.Size, report: f.Progress}
-			return io.NopCloser(io.MultiReader(bytes.NewReader(head), content, bytes.NewReader(tail)))
+			return io.MultiReader(bytes.NewReader(head), content, bytes.NewReader(tail))
 		},
 		extraTime: time.Duration(f.Size/slowestUpload) * time.Second,
 	}, nil
