@@ -40,14 +40,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.Source == nil {
 		return nil, errorf("Transport.Source is nil")
 	}
-	if api, err := url.Parse(t.Source.c.endpoints.API); err != nil || r.URL.Scheme != api.Scheme || !strings.EqualFold(r.URL.Host, api.Host) {
-		return nil, errorf("Transport: %s is not the API's host: no token is sent there", r.URL.Host)
+	op, ok := t.Source.c.endpoints.apiPath(r.URL)
+	if !ok {
+		return nil, errorf("Transport: %s%s is not WeChat's API: no token is sent there", r.URL.Host, r.URL.Path)
 	}
 	base := t.Base
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	op := r.URL.Path
 	var resp *http.Response
 	err := withToken(r.Context(), t.Source, op, func(token *Token) error {
 		again := r.Clone(r.Context())
@@ -66,8 +66,10 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			resp = nil
 		}
 		name := tokenParam(op)
-		for countParam(again.URL.RawQuery, name) > 0 {
-			again.URL.RawQuery = withoutParams(again.URL.RawQuery, name)
+		for _, own := range []string{name, "access_token"} { // the documentation has the second one everywhere
+			for countParam(again.URL.RawQuery, own) > 0 {
+				again.URL.RawQuery = withoutParams(again.URL.RawQuery, own)
+			}
 		}
 		again.URL.RawQuery = strings.TrimPrefix(again.URL.RawQuery+"&"+name+"="+url.QueryEscape(token.Value), "&")
 		body = nil
@@ -82,6 +84,16 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return resp, nil // a refusal too is WeChat's answer
 	}
 	return nil, err
+}
+
+// apiPath is the path of a call if u is one of the API, where alone a token goes.
+func (e Endpoints) apiPath(u *url.URL) (path string, ok bool) {
+	api, err := url.Parse(e.API)
+	if err != nil || u.Scheme != api.Scheme || !strings.EqualFold(u.Host, api.Host) || u.Opaque != "" { // by which a proxy goes
+		return "", false
+	}
+	path, ok = strings.CutPrefix(u.Path, api.Path)
+	return path, ok && strings.HasPrefix(path, "/") && !strings.Contains(path+"/", "/../")
 }
 
 // refusalOf is the refusal that an answer holds, if it does. What is read for it is put back.
