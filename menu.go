@@ -1,6 +1,7 @@
 package wechatopen
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 )
@@ -31,13 +32,16 @@ type Button struct {
 
 // UnmarshalJSON reads an array, and the object with a list that get_current_selfmenu_info has in its place.
 func (b *Buttons) UnmarshalJSON(data []byte) error {
-	if err := json.Unmarshal(data, (*[]Button)(b)); err == nil {
-		return nil
-	}
 	var object struct{ List []Button }
-	err := json.Unmarshal(data, &object)
+	var in any = &object.List
+	if bytes.HasPrefix(data, []byte("{")) {
+		in = &object
+	}
+	if err := json.Unmarshal(data, in); err != nil {
+		return err
+	}
 	*b = object.List
-	return err
+	return nil
 }
 
 // Menu is a menu that was made by the API.
@@ -80,8 +84,10 @@ func (a *Account) CurrentMenu(ctx context.Context) (buttons Buttons, on bool, er
 			Buttons Buttons `json:"button"`
 		} `json:"selfmenu_info"`
 	}
-	err = a.Get(ctx, "/cgi-bin/get_current_selfmenu_info", nil, &out)
-	return out.Info.Buttons, out.Open == 1, err
+	if err := a.Get(ctx, "/cgi-bin/get_current_selfmenu_info", nil, &out); err != nil {
+		return nil, false, err
+	}
+	return out.Info.Buttons, out.Open == 1, nil
 }
 
 // Menus are the default menu and the conditional ones, as made by the API. Errcode 46003: there is none.
@@ -91,8 +97,10 @@ func (a *Account) Menus(ctx context.Context) (def Menu, conditional []Menu, err 
 		Menu        Menu   `json:"menu"`
 		Conditional []Menu `json:"conditionalmenu"`
 	}
-	err = a.Get(ctx, "/cgi-bin/menu/get", nil, &out)
-	return out.Menu, out.Conditional, err
+	if err := a.Get(ctx, "/cgi-bin/menu/get", nil, &out); err != nil {
+		return Menu{}, nil, err
+	}
+	return out.Menu, out.Conditional, nil
 }
 
 // DeleteMenu deletes the default menu and all conditional ones. WeChat's page: menu/delete.
@@ -120,6 +128,8 @@ func (a *Account) TryMenu(ctx context.Context, user string) (Buttons, error) {
 	var out struct {
 		Buttons Buttons `json:"button"`
 	}
-	err := a.Post(ctx, "/cgi-bin/menu/trymatch", map[string]string{"user_id": user}, &out)
-	return out.Buttons, err
+	if err := a.Post(ctx, "/cgi-bin/menu/trymatch", map[string]string{"user_id": user}, &out); err != nil {
+		return nil, err
+	}
+	return out.Buttons, nil
 }

@@ -17,8 +17,10 @@ func (a *Account) Templates(ctx context.Context) ([]Template, error) {
 	var out struct {
 		List []Template `json:"template_list"`
 	}
-	err := a.Get(ctx, "/cgi-bin/template/get_all_private_template", nil, &out)
-	return out.List, err
+	if err := a.Get(ctx, "/cgi-bin/template/get_all_private_template", nil, &out); err != nil {
+		return nil, err
+	}
+	return out.List, nil
 }
 
 // DeleteTemplate takes a template from the account. WeChat's page: del_private_template.
