@@ -3,7 +3,7 @@ package wechatopen
 import "context"
 
 // CustomMessage is a message to a user outside of a reply (客服消息): every [Reply] but [TransferCustomerService], or one
-// of [MPNews], [MPArticle], [Card], [MiniProgramPage], [Link] and [MessageMenu]. Its JSON is the object that WeChat wants
+// of [MPNews], [MPArticle], [Card], [CustomVideo], [MiniProgramPage], [Link] and [MessageMenu]. Its JSON is the object that WeChat wants
 // beside msgtype; [CustomKind] makes one of any other kind.
 type CustomMessage interface {
 	kind() string
@@ -53,6 +53,16 @@ func MPArticle(articleID string) CustomMessage {
 func Card(cardID string) CustomMessage {
 	return CustomKind("wxcard", map[string]string{"card_id": cardID})
 }
+
+// CustomVideo is a [Video] with a cover, which WeChat's documentation wants of one that is no reply.
+type CustomVideo struct {
+	MediaID      string `json:"media_id"`
+	ThumbMediaID string `json:"thumb_media_id"`  // cover, uploaded as media
+	Title        string `json:"title,omitempty"` // may be empty, as Description
+	Description  string `json:"description,omitempty"`
+}
+
+func (CustomVideo) kind() string { return "video" }
 
 // MiniProgramPage sends a page of a mini program that is bound to the account.
 type MiniProgramPage struct {
