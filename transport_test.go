@@ -282,7 +282,11 @@ func TestTransportRefusesOtherHosts(t *testing.T) {
 		if err != nil {
 			continue // net/url refuses it before anyone asks the Transport
 		}
-		if resp, err := (&wechatopen.Transport{Source: a.AccessToken()}).RoundTrip(r); err == nil {
+		base := wire(func(r *http.Request) (*http.Response, error) {
+			t.Errorf("%s: a request leaves", address)
+			return http.DefaultTransport.RoundTrip(r)
+		})
+		if resp, err := (&wechatopen.Transport{Source: a.AccessToken(), Base: base}).RoundTrip(r); err == nil {
 			t.Errorf("%s: no error", address)
 			resp.Body.Close()
 		}
@@ -436,7 +440,14 @@ func TestTransportPassesOnABodyThatFails(t *testing.T) {
 	broken := errors.New("connection lost")
 	for _, n := range []int{0, 1, 100, 4<<10 - 1, 4 << 10, 10 << 10} {
 		a, api := bareAPI(t, nil)
-		body := &closedOnce{t: t, Reader: io.MultiReader(bytes.NewReader(bytes.Repeat([]byte("{"), n)), readerFunc(func([]byte) (int, error) { return 0, broken }))}
+		failed := false
+		body := &closedOnce{t: t, Reader: io.MultiReader(bytes.NewReader(bytes.Repeat([]byte("{"), n)), readerFunc(func([]byte) (int, error) {
+			if failed { // it says so once
+				return 0, io.EOF
+			}
+			failed = true
+			return 0, broken
+		}))}
 		calls := 0
 		transport := &wechatopen.Transport{Source: a.AccessToken(), Base: wire(func(r *http.Request) (*http.Response, error) {
 			calls++
