@@ -3,8 +3,8 @@ package wechatopen
 import "context"
 
 // CustomMessage is a message to a user outside of a reply (客服消息): every [Reply] but [TransferCustomerService], or one
-// of [MPNews], [MPArticle], [Card], [CustomVideo], [MiniProgramPage], [Link] and [MessageMenu]. Its JSON is the object that WeChat wants
-// beside msgtype; [CustomKind] makes one of any other kind.
+// of [MPNews], [MPArticle], [Card], [CustomVideo], [MiniProgramPage], [Link] and [MessageMenu]. Its JSON is the object
+// that WeChat wants beside msgtype; [CustomKind] makes one of any other kind.
 type CustomMessage interface {
 	kind() string
 }
