@@ -2,14 +2,12 @@ package browser
 
 import (
 	"bytes"
-	"context"
 	"image"
 	_ "image/png"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/makiuchi-d/gozxing"
@@ -21,7 +19,7 @@ import (
 
 // A desktop browser shows a page that a phone can read: the address as a QR code, in the picture that the browser drew.
 func TestQRCodeOutsideWeChatIsReadFromTheScreen(t *testing.T) {
-	path := chromium(t)
+	ctx := newTab(t)
 	sim := wechattest.Start(t)
 	account, err := wechatopen.NewAccount(sim.AddAccount(wechattest.AccountConfig{}).Credentials(), sim.Options()...)
 	if err != nil {
@@ -37,15 +35,6 @@ func TestQRCodeOutsideWeChatIsReadFromTheScreen(t *testing.T) {
 	t.Cleanup(site.Close)
 	oauth := &wechatopen.OAuth{Account: wechatopen.FixedAccount(account), BaseURL: site.URL, Cookies: cookies}
 	mux.Handle("/", oauth.Require(http.NotFoundHandler()))
-
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true))...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
 
 	for _, target := range []string{"/", "/tea?id=1&q=%E8%8C%B6", "/long?q=" + strings.Repeat("a", 400)} {
 		for _, screen := range []struct{ width, height int64 }{{1280, 900}, {390, 844}} {

@@ -25,15 +25,31 @@ func chromium(t *testing.T) string {
 	if os.Getenv("CI") != "" {
 		t.Fatal("no chromium: install Debian's package of that name")
 	}
-	t.Skip("left out: the quickstart in a browser, for want of chromium")
+	t.Skip("left out: what a browser shows, for want of chromium")
 	return ""
 }
 
-// startQuickstart builds and starts the quickstart, and returns the address of its shop platform.
-func startQuickstart(t *testing.T) string {
+// newTab is an empty page of a browser of its own, for two minutes.
+func newTab(t *testing.T) context.Context {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "quickstart")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./quickstart")
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-sync", true))...)
+	t.Cleanup(cancel)
+	tab, cancel := chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	t.Cleanup(func() { _ = chromedp.Cancel(tab) }) // waits for the browser, which writes its files to the end
+	ctx, cancel = context.WithTimeout(tab, 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// startExample builds and starts an example, and returns the first address that it prints.
+func startExample(t *testing.T, name string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name)
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./"+name)
 	build.Dir = "../../_example"
 	build.Env = append(os.Environ(), "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -53,7 +69,7 @@ func startQuickstart(t *testing.T) string {
 	})
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() {
-		t.Fatal("the quickstart prints no address")
+		t.Fatalf("%s prints no address", name)
 	}
 	address := regexp.MustCompile(`http://\S+`).FindString(lines.Text())
 	go func() {
@@ -64,18 +80,8 @@ func startQuickstart(t *testing.T) string {
 }
 
 func TestQuickstartInABrowser(t *testing.T) {
-	path := chromium(t)
-	shop := startQuickstart(t)
-	profile := t.TempDir()
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(profile),
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-sync", true))...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
+	ctx := newTab(t)
+	shop := startExample(t, "quickstart")
 
 	var authorizePage, home, greeting, signed, second string
 	var avatarWidth int
