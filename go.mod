@@ -7,4 +7,5 @@ require (
 	github.com/gorilla/securecookie v1.1.2
 	github.com/patrickmn/go-cache v2.1.0+incompatible
 	golang.org/x/net v0.48.0
+	golang.org/x/oauth2 v0.36.0
 )

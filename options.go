@@ -166,6 +166,7 @@ type options struct {
 	logger     *slog.Logger
 	trace      Trace
 	now        func() time.Time
+	ahead      func() time.Time // now, or up to a tick later, but cheap
 	basicToken bool
 }
 
@@ -217,8 +218,9 @@ func newOptions(opts []Option) (options, error) {
 	if o.logger == nil {
 		o.logger = slog.Default()
 	}
+	o.ahead = o.now
 	if o.now == nil {
-		o.now = time.Now
+		o.now, o.ahead = time.Now, new(fastClock).now
 	}
 	var err error
 	o.endpoints, err = o.endpoints.withDefaults()

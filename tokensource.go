@@ -124,7 +124,16 @@ type tokenRecord struct {
 // Errors wrap [ErrNoTicket], [ErrNotAuthorized] or *[APIError] where these are the cause. A failure is remembered for a
 // second, and longer when it repeats, so that many callers do not become many calls.
 func (s *CachedTokenSource) Token(ctx context.Context) (*Token, error) {
-	now := s.c.now()
+	if c := s.cur.Load(); c != nil {
+		if ahead := s.c.ahead(); ahead.Before(c.Expiry) && ahead.UnixNano() < c.refresh.Load() {
+			return &c.Token, nil
+		}
+	}
+	return s.tokenAt(ctx, s.c.now())
+}
+
+// tokenAt is Token where something may be due.
+func (s *CachedTokenSource) tokenAt(ctx context.Context, now time.Time) (*Token, error) {
 	if c := s.cur.Load(); c != nil && now.Before(c.Expiry) {
 		if due := c.refresh.Load(); now.UnixNano() >= due {
 			s.refreshAhead(ctx, c, due, now)
