@@ -5,10 +5,12 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/textproto"
 	"slices"
 	"strings"
 	"sync"
@@ -117,15 +119,16 @@ func (c *Cookies) maxAge() time.Duration {
 	return c.MaxAge
 }
 
-// name puts the prefix before a name that lets a browser enforce how the cookie was set.
-func (c *Cookies) name(s string) string {
+// name is a cookie's: of a kind, for an account or a flow, behind the prefix that lets a browser enforce how it was set.
+func (c *Cookies) name(kind, id string) string {
+	prefix := "__Host-"
 	switch {
 	case c.Insecure:
-		return s
+		prefix = ""
 	case c.Domain != "":
-		return "__Secure-" + s
+		prefix = "__Secure-"
 	}
-	return "__Host-" + s
+	return prefix + kind + id
 }
 
 // put sets a cookie, or clears it if age is negative. It is the one place that knows the attributes.
@@ -150,33 +153,44 @@ func (c *Cookies) clear(w http.ResponseWriter, name string) {
 }
 
 // seal sets a cookie with sealed content.
-func (c *Cookies) seal(w http.ResponseWriter, codecs []securecookie.Codec, name string, content any, age time.Duration) error {
-	b, err := json.Marshal(content)
-	if err != nil {
-		return errorf("cookie %s: %w", name, err)
-	}
-	v, err := securecookie.EncodeMulti(name, b, codecs...)
+func (c *Cookies) seal(w http.ResponseWriter, codecs []securecookie.Codec, name string, content []byte, age time.Duration) error {
+	v, err := securecookie.EncodeMulti(name, content, codecs...)
 	if err != nil {
 		return errorf("cookie %s cannot be sealed, perhaps because it would exceed %d bytes: %w", name, maxCookie, err)
 	}
 	return c.put(w, name, v, age)
 }
 
-// open reads a sealed cookie. One that cannot be read is none.
-func open(r *http.Request, codecs []securecookie.Codec, name string, content any) bool {
+// open returns the content of a sealed cookie. One that cannot be opened is none.
+func open(r *http.Request, codecs []securecookie.Codec, name string) (content []byte, ok bool) {
+	// A value that opens is one that net/http would have found, which reads all cookies for it.
+	if value := rawCookie(r, name); value != "" {
+		if content, ok = openValue(codecs, name, value); ok {
+			return content, true
+		}
+	}
 	cookie, err := r.Cookie(name)
 	if err != nil {
-		return false
+		return nil, false
 	}
-	return openValue(codecs, name, cookie.Value, content)
+	return openValue(codecs, name, cookie.Value)
 }
 
-func openValue(codecs []securecookie.Codec, name, value string, content any) bool {
-	var b []byte
-	if securecookie.DecodeMulti(name, value, &b, codecs...) != nil {
-		return false
+// rawCookie is what stands behind the first mention of a cookie, unread.
+func rawCookie(r *http.Request, name string) string {
+	for _, line := range r.Header["Cookie"] {
+		for part := range strings.SplitSeq(line, ";") {
+			if k, v, _ := strings.Cut(part, "="); textproto.TrimString(k) == name {
+				return v
+			}
+		}
 	}
-	return json.Unmarshal(b, content) == nil
+	return ""
+}
+
+func openValue(codecs []securecookie.Codec, name, value string) (content []byte, ok bool) {
+	err := securecookie.DecodeMulti(name, value, &content, codecs...)
+	return content, err == nil
 }
 
 const (
@@ -184,16 +198,50 @@ const (
 	flowName    = "wxflow-"    // and the flow's id
 )
 
-// sessionContent is a User as a session keeps it, in short.
-type sessionContent struct {
-	AppID    string `json:"a"`
-	OpenID   string `json:"o"`
-	UnionID  string `json:"u,omitempty"`
-	Nickname string `json:"n,omitempty"`
-	Avatar   string `json:"v,omitempty"`
-	Scope    string `json:"s"`
-	Login    int64  `json:"t"` // Unix seconds
-	Expiry   int64  `json:"e"` // Unix seconds
+// sessionVersion is the first byte of a session's content. It changes when encodeSession does.
+const sessionVersion = 1
+
+// encodeSession is a User as a session keeps it: two times and six lengths as varints, and then the six strings. JSON
+// would take as long to read as the cryptography of the cookie.
+func encodeSession(u *User) []byte {
+	b := []byte{sessionVersion}
+	b = binary.AppendVarint(b, u.LoginTime.Unix())
+	b = binary.AppendVarint(b, u.Expiry.Unix())
+	strs := []string{u.AppID, u.OpenID, u.UnionID, u.Nickname, u.AvatarURL, u.Scope}
+	for _, s := range strs {
+		b = binary.AppendVarint(b, int64(len(s)))
+	}
+	return append(b, strings.Join(strs, "")...)
+}
+
+// decodeSession returns nil for what encodeSession did not make.
+func decodeSession(b []byte) *User {
+	if len(b) == 0 || b[0] != sessionVersion {
+		return nil
+	}
+	b = b[1:]
+	var numbers [8]int64
+	for i := range numbers {
+		n, size := binary.Varint(b)
+		if size <= 0 {
+			return nil
+		}
+		numbers[i], b = n, b[size:]
+	}
+	var u User
+	u.LoginTime, u.Expiry = time.Unix(numbers[0], 0), time.Unix(numbers[1], 0)
+	text := string(b)
+	for i, s := range []*string{&u.AppID, &u.OpenID, &u.UnionID, &u.Nickname, &u.AvatarURL, &u.Scope} {
+		n := numbers[2+i]
+		if n < 0 || n > int64(len(text)) {
+			return nil
+		}
+		*s, text = text[:n], text[n:]
+	}
+	if text != "" {
+		return nil
+	}
+	return &u
 }
 
 // setSession begins the session of u.
@@ -201,31 +249,33 @@ func (c *Cookies) setSession(w http.ResponseWriter, u *User) error {
 	if err := c.codecs(); err != nil {
 		return err
 	}
-	content := sessionContent{u.AppID, u.OpenID, u.UnionID, u.Nickname, u.AvatarURL, u.Scope, u.LoginTime.Unix(), u.Expiry.Unix()}
-	return c.seal(w, c.session, c.name(sessionName+u.AppID), content, c.maxAge())
+	return c.seal(w, c.session, c.name(sessionName, u.AppID), encodeSession(u), c.maxAge())
 }
 
 // getSession is the user of the request's session with an account, nil if there is none.
 func (c *Cookies) getSession(r *http.Request, appID string, now time.Time) *User {
-	var s sessionContent
-	if c.codecs() != nil || !open(r, c.session, c.name(sessionName+appID), &s) || s.AppID != appID || s.OpenID == "" {
+	if c.codecs() != nil {
 		return nil
 	}
-	login, expiry := time.Unix(s.Login, 0), time.Unix(s.Expiry, 0)
-	if end := login.Add(c.maxAge()); end.Before(expiry) { // MaxAge was shortened since
-		expiry = end
-	}
-	if !now.Before(expiry) {
+	content, ok := open(r, c.session, c.name(sessionName, appID))
+	if !ok {
 		return nil
 	}
-	return &User{
-		AppID: s.AppID, OpenID: s.OpenID, UnionID: s.UnionID, Nickname: s.Nickname, AvatarURL: s.Avatar, Scope: s.Scope,
-		LoginTime: login, Expiry: expiry,
+	u := decodeSession(content)
+	if u == nil || u.AppID != appID || u.OpenID == "" {
+		return nil
 	}
+	if end := u.LoginTime.Add(c.maxAge()); end.Before(u.Expiry) { // MaxAge was shortened since
+		u.Expiry = end
+	}
+	if !now.Before(u.Expiry) {
+		return nil
+	}
+	return u
 }
 
 func (c *Cookies) clearSession(w http.ResponseWriter, appID string) {
-	c.clear(w, c.name(sessionName+appID))
+	c.clear(w, c.name(sessionName, appID))
 }
 
 // flow is a way to WeChat and back that a browser is on: a login, or an authorization.
@@ -255,7 +305,11 @@ func (c *Cookies) startFlow(w http.ResponseWriter, r *http.Request, f *flow, age
 	}
 	c.dropFlows(w, r)
 	f.ID, f.Start = rand.Text(), now.Unix()
-	return c.seal(w, c.flow, c.name(flowName+f.ID), f, age)
+	content, err := json.Marshal(f)
+	if err != nil {
+		return errorf("flow: %w", err)
+	}
+	return c.seal(w, c.flow, c.name(flowName, f.ID), content, age)
 }
 
 func (c *Cookies) dropFlows(w http.ResponseWriter, r *http.Request) {
@@ -264,11 +318,13 @@ func (c *Cookies) dropFlows(w http.ResponseWriter, r *http.Request) {
 		start int64
 	}
 	var flows []old
-	prefix := c.name(flowName)
+	prefix := c.name(flowName, "")
 	for _, cookie := range r.Cookies() {
 		if strings.HasPrefix(cookie.Name, prefix) {
 			var f flow // a cookie that cannot be read counts as the oldest
-			_ = openValue(c.flow, cookie.Name, cookie.Value, &f)
+			if content, ok := openValue(c.flow, cookie.Name, cookie.Value); ok {
+				_ = json.Unmarshal(content, &f)
+			}
 			flows = append(flows, old{cookie.Name, f.Start})
 		}
 	}
@@ -283,8 +339,12 @@ func (c *Cookies) dropFlows(w http.ResponseWriter, r *http.Request) {
 
 // getFlow is the flow of that id, kind and appid that this browser started, nil if there is none.
 func (c *Cookies) getFlow(r *http.Request, id, kind, appID string, age time.Duration, now time.Time) *flow {
-	f := flow{}
-	if c.codecs() != nil || !validFlowID(id) || !open(r, c.flow, c.name(flowName+id), &f) {
+	if c.codecs() != nil || !validFlowID(id) {
+		return nil
+	}
+	content, ok := open(r, c.flow, c.name(flowName, id))
+	var f flow
+	if !ok || json.Unmarshal(content, &f) != nil {
 		return nil
 	}
 	if start := time.Unix(f.Start, 0); f.Kind != kind || f.AppID != appID || !now.Before(start.Add(age)) {
@@ -295,7 +355,7 @@ func (c *Cookies) getFlow(r *http.Request, id, kind, appID string, age time.Dura
 }
 
 func (c *Cookies) clearFlow(w http.ResponseWriter, f *flow) {
-	c.clear(w, c.name(flowName+f.ID))
+	c.clear(w, c.name(flowName, f.ID))
 }
 
 // flowIDLen is the length of rand.Text: 128 bits in base32.

@@ -194,11 +194,15 @@ func (o *OAuth) login(w http.ResponseWriter, r *http.Request, scope string) (*Us
 	if err != nil {
 		return nil, log, errorf("OAuth: %w", err)
 	}
-	v := &visit{o: o, w: w, r: r, a: a, origin: origin, scope: firstOf(scope, o.Scope, ScopeBase)}
-	v.read()
-
+	scope = firstOf(scope, o.Scope, ScopeBase)
 	u := o.Cookies.getSession(r, a.appID, a.c.now())
-	if u != nil && covers(u.Scope, v.scope) {
+	good := u != nil && covers(u.Scope, scope)
+	if good && !mayHaveParam(r, "state") {
+		return u, log, nil // as nearly every request
+	}
+	v := &visit{o: o, w: w, r: r, a: a, origin: origin, scope: scope}
+	v.read()
+	if good {
 		if v.back && v.code != "" && isNavigation(r) {
 			if v.flow != nil {
 				o.Cookies.clearFlow(w, v.flow)

@@ -71,6 +71,16 @@ func asciiQuery(s string) string {
 	return b.String()
 }
 
+// mayHaveParam is false only if the query that requestURI returns, which takes longer to find, lacks the parameter.
+func mayHaveParam(r *http.Request, name string) bool {
+	for _, s := range [...]string{r.RequestURI, r.URL.RawQuery} {
+		if strings.Contains(s, name) || strings.Contains(s, "%") { // a name may be escaped
+			return true
+		}
+	}
+	return false
+}
+
 // countParam is how often a query has a parameter.
 func countParam(rawQuery, name string) (n int) {
 	for pair := range strings.SplitSeq(rawQuery, "&") {
