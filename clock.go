@@ -5,24 +5,28 @@ import (
 	"time"
 )
 
-// tick is by how much a fastClock may be ahead.
+// tick is by how much a recent time may be behind.
 const tick = time.Second
 
-// fastClock is the time of the machine for what asks far more often than it needs an answer to the nanosecond. It is
-// ahead by up to a tick and never behind, as far as timers are punctual, so what is not due by it is not due. It reads
-// the machine's clock once a tick while it is asked, and does nothing when it is not: the timer that ends a tick starts
-// no other.
-type fastClock struct {
-	end atomic.Pointer[time.Time] // of the present tick; nil when it is over
+// recentClock is the time of the machine for what asks far more often than it needs to know exactly. It is behind by up
+// to a tick, as far as timers are punctual. It reads the machine's clock once a tick while it is asked, and does nothing
+// when it is not: the timer that ends a tick starts no other.
+type recentClock struct {
+	begin atomic.Pointer[time.Time] // of the present tick; nil when it is over
 }
 
-func (c *fastClock) now() time.Time {
-	if end := c.end.Load(); end != nil {
-		return *end
+func (c *recentClock) now() time.Time {
+	if begin := c.begin.Load(); begin != nil {
+		return *begin
 	}
-	end := time.Now().Add(tick)
-	if c.end.CompareAndSwap(nil, &end) { // one timer, whoever asks
-		time.AfterFunc(time.Until(end), func() { c.end.Store(nil) })
+	begin := time.Now()
+	if c.begin.CompareAndSwap(nil, &begin) { // one timer, whoever asks
+		time.AfterFunc(tick-time.Since(begin), func() { c.begin.Store(nil) })
 	}
-	return end
+	return begin
+}
+
+// over reports whether t has come. It reads the clock itself only where that is near.
+func (o *options) over(t time.Time) bool {
+	return !o.recent().Add(tick).Before(t) && !o.now().Before(t)
 }

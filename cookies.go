@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -83,8 +82,8 @@ func (c *Cookies) LogValue() slog.Value { return slog.StringValue(c.String()) }
 func (c *Cookies) codecs() error {
 	c.once.Do(func() {
 		for _, s := range c.secrets {
-			session, err := codec(s, "session", c.maxAge())
-			flow, err2 := codec(s, "flow", authorizeFlowAge)
+			session, err := codec(s, "session", c.maxAge(), sessionSerializer{})
+			flow, err2 := codec(s, "flow", authorizeFlowAge, securecookie.JSONEncoder{})
 			if c.err = errors.Join(c.err, err, err2); c.err != nil {
 				return
 			}
@@ -100,7 +99,7 @@ func (c *Cookies) codecs() error {
 	return c.err
 }
 
-func codec(secret []byte, use string, age time.Duration) (securecookie.Codec, error) {
+func codec(secret []byte, use string, age time.Duration, content securecookie.Serializer) (securecookie.Codec, error) {
 	sign, err := hkdf.Key(sha256.New, secret, nil, "wechatopen "+use+" cookie, signing", 32)
 	if err != nil {
 		return nil, errorf("%w", err)
@@ -109,7 +108,7 @@ func codec(secret []byte, use string, age time.Duration) (securecookie.Codec, er
 	if err != nil {
 		return nil, errorf("%w", err)
 	}
-	return securecookie.New(sign, seal).MaxAge(int(age / time.Second)).MaxLength(maxCookie).SetSerializer(securecookie.NopEncoder{}), nil
+	return securecookie.New(sign, seal).MaxAge(int(age / time.Second)).MaxLength(maxCookie).SetSerializer(content), nil
 }
 
 func (c *Cookies) maxAge() time.Duration {
@@ -153,7 +152,7 @@ func (c *Cookies) clear(w http.ResponseWriter, name string) {
 }
 
 // seal sets a cookie with sealed content.
-func (c *Cookies) seal(w http.ResponseWriter, codecs []securecookie.Codec, name string, content []byte, age time.Duration) error {
+func (c *Cookies) seal(w http.ResponseWriter, codecs []securecookie.Codec, name string, content any, age time.Duration) error {
 	v, err := securecookie.EncodeMulti(name, content, codecs...)
 	if err != nil {
 		return errorf("cookie %s cannot be sealed, perhaps because it would exceed %d bytes: %w", name, maxCookie, err)
@@ -161,25 +160,26 @@ func (c *Cookies) seal(w http.ResponseWriter, codecs []securecookie.Codec, name 
 	return c.put(w, name, v, age)
 }
 
-// open returns the content of a sealed cookie. One that cannot be opened is none.
-func open(r *http.Request, codecs []securecookie.Codec, name string) (content []byte, ok bool) {
-	// A value that opens is one that net/http would have found, which reads all cookies for it.
-	if value := rawCookie(r, name); value != "" {
-		if content, ok = openValue(codecs, name, value); ok {
-			return content, true
-		}
+// open reads a sealed cookie. One that cannot be read is none.
+func open(r *http.Request, codecs []securecookie.Codec, name string, content any) bool {
+	// A value that opens is what net/http would have found, which reads all cookies for it.
+	if value := rawCookie(r, name); value != "" && openValue(codecs, name, value, content) {
+		return true
 	}
 	cookie, err := r.Cookie(name)
-	if err != nil {
-		return nil, false
-	}
-	return openValue(codecs, name, cookie.Value)
+	return err == nil && openValue(codecs, name, cookie.Value, content)
+}
+
+func openValue(codecs []securecookie.Codec, name, value string, content any) bool {
+	return securecookie.DecodeMulti(name, value, content, codecs...) == nil
 }
 
 // rawCookie is what stands behind the first mention of a cookie, unread.
 func rawCookie(r *http.Request, name string) string {
 	for _, line := range r.Header["Cookie"] {
-		for part := range strings.SplitSeq(line, ";") {
+		for line != "" {
+			var part string
+			part, line, _ = strings.Cut(line, ";")
 			if k, v, _ := strings.Cut(part, "="); textproto.TrimString(k) == name {
 				return v
 			}
@@ -188,60 +188,68 @@ func rawCookie(r *http.Request, name string) string {
 	return ""
 }
 
-func openValue(codecs []securecookie.Codec, name, value string) (content []byte, ok bool) {
-	err := securecookie.DecodeMulti(name, value, &content, codecs...)
-	return content, err == nil
-}
-
 const (
 	sessionName = "wxsession-" // and the account's appid
 	flowName    = "wxflow-"    // and the flow's id
 )
 
-// sessionVersion is the first byte of a session's content. It changes when encodeSession does.
-const sessionVersion = 1
+// sessionSerializer writes a User as a session keeps it, in few bytes and without reflection: to read JSON would take as
+// long as the cryptography of the cookie.
+//
+// The content is a byte for the version, the two times in Unix seconds, the lengths of the six strings, and the strings;
+// numbers are big-endian.
+type sessionSerializer struct{}
 
-// encodeSession is a User as a session keeps it: two times and six lengths as varints, and then the six strings. JSON
-// would take as long to read as the cryptography of the cookie.
-func encodeSession(u *User) []byte {
-	b := []byte{sessionVersion}
-	b = binary.AppendVarint(b, u.LoginTime.Unix())
-	b = binary.AppendVarint(b, u.Expiry.Unix())
-	strs := []string{u.AppID, u.OpenID, u.UnionID, u.Nickname, u.AvatarURL, u.Scope}
-	for _, s := range strs {
-		b = binary.AppendVarint(b, int64(len(s)))
+const (
+	sessionVersion = 1
+	sessionHeader  = 1 + 2*8 + 6*2
+)
+
+// Serialize takes a *User.
+func (sessionSerializer) Serialize(src any) ([]byte, error) {
+	u, ok := src.(*User)
+	if !ok {
+		return nil, errorf("a session is that of a *User")
 	}
-	return append(b, strings.Join(strs, "")...)
+	b := []byte{sessionVersion}
+	b = binary.BigEndian.AppendUint64(b, uint64(u.LoginTime.Unix()))
+	b = binary.BigEndian.AppendUint64(b, uint64(u.Expiry.Unix()))
+	text := ""
+	for _, s := range u.strings() {
+		if len(*s) > maxCookie {
+			return nil, errorf("a session cannot hold a text of %d bytes", len(*s))
+		}
+		b = binary.BigEndian.AppendUint16(b, uint16(len(*s)))
+		text += *s
+	}
+	return append(b, text...), nil
 }
 
-// decodeSession returns nil for what encodeSession did not make.
-func decodeSession(b []byte) *User {
-	if len(b) == 0 || b[0] != sessionVersion {
-		return nil
+// Deserialize fills a *User. Anything but the work of Serialize is an error.
+func (sessionSerializer) Deserialize(src []byte, dst any) error {
+	u, ok := dst.(*User)
+	if !ok || len(src) < sessionHeader || src[0] != sessionVersion {
+		return errorf("not a session of this release")
 	}
-	b = b[1:]
-	var numbers [8]int64
-	for i := range numbers {
-		n, size := binary.Varint(b)
-		if size <= 0 {
-			return nil
-		}
-		numbers[i], b = n, b[size:]
-	}
-	var u User
-	u.LoginTime, u.Expiry = time.Unix(numbers[0], 0), time.Unix(numbers[1], 0)
-	text := string(b)
-	for i, s := range []*string{&u.AppID, &u.OpenID, &u.UnionID, &u.Nickname, &u.AvatarURL, &u.Scope} {
-		n := numbers[2+i]
-		if n < 0 || n > int64(len(text)) {
-			return nil
+	u.LoginTime = time.Unix(int64(binary.BigEndian.Uint64(src[1:])), 0)
+	u.Expiry = time.Unix(int64(binary.BigEndian.Uint64(src[9:])), 0)
+	text := string(src[sessionHeader:])
+	for i, s := range u.strings() {
+		n := int(binary.BigEndian.Uint16(src[17+2*i:]))
+		if n > len(text) {
+			return errorf("a session that is cut short")
 		}
 		*s, text = text[:n], text[n:]
 	}
 	if text != "" {
-		return nil
+		return errorf("a session with something behind it")
 	}
-	return &u
+	return nil
+}
+
+// strings are what a session keeps of a User beside the times.
+func (u *User) strings() [6]*string {
+	return [...]*string{&u.AppID, &u.OpenID, &u.UnionID, &u.Nickname, &u.AvatarURL, &u.Scope}
 }
 
 // setSession begins the session of u.
@@ -249,26 +257,19 @@ func (c *Cookies) setSession(w http.ResponseWriter, u *User) error {
 	if err := c.codecs(); err != nil {
 		return err
 	}
-	return c.seal(w, c.session, c.name(sessionName, u.AppID), encodeSession(u), c.maxAge())
+	return c.seal(w, c.session, c.name(sessionName, u.AppID), u, c.maxAge())
 }
 
 // getSession is the user of the request's session with an account, nil if there is none.
-func (c *Cookies) getSession(r *http.Request, appID string, now time.Time) *User {
-	if c.codecs() != nil {
-		return nil
-	}
-	content, ok := open(r, c.session, c.name(sessionName, appID))
-	if !ok {
-		return nil
-	}
-	u := decodeSession(content)
-	if u == nil || u.AppID != appID || u.OpenID == "" {
+func (c *Cookies) getSession(r *http.Request, appID string, over func(time.Time) bool) *User {
+	u := &User{}
+	if c.codecs() != nil || !open(r, c.session, c.name(sessionName, appID), u) || u.AppID != appID || u.OpenID == "" {
 		return nil
 	}
 	if end := u.LoginTime.Add(c.maxAge()); end.Before(u.Expiry) { // MaxAge was shortened since
 		u.Expiry = end
 	}
-	if !now.Before(u.Expiry) {
+	if over(u.Expiry) {
 		return nil
 	}
 	return u
@@ -305,11 +306,7 @@ func (c *Cookies) startFlow(w http.ResponseWriter, r *http.Request, f *flow, age
 	}
 	c.dropFlows(w, r)
 	f.ID, f.Start = rand.Text(), now.Unix()
-	content, err := json.Marshal(f)
-	if err != nil {
-		return errorf("flow: %w", err)
-	}
-	return c.seal(w, c.flow, c.name(flowName, f.ID), content, age)
+	return c.seal(w, c.flow, c.name(flowName, f.ID), f, age)
 }
 
 func (c *Cookies) dropFlows(w http.ResponseWriter, r *http.Request) {
@@ -322,9 +319,7 @@ func (c *Cookies) dropFlows(w http.ResponseWriter, r *http.Request) {
 	for _, cookie := range r.Cookies() {
 		if strings.HasPrefix(cookie.Name, prefix) {
 			var f flow // a cookie that cannot be read counts as the oldest
-			if content, ok := openValue(c.flow, cookie.Name, cookie.Value); ok {
-				_ = json.Unmarshal(content, &f)
-			}
+			_ = openValue(c.flow, cookie.Name, cookie.Value, &f)
 			flows = append(flows, old{cookie.Name, f.Start})
 		}
 	}
@@ -339,12 +334,8 @@ func (c *Cookies) dropFlows(w http.ResponseWriter, r *http.Request) {
 
 // getFlow is the flow of that id, kind and appid that this browser started, nil if there is none.
 func (c *Cookies) getFlow(r *http.Request, id, kind, appID string, age time.Duration, now time.Time) *flow {
-	if c.codecs() != nil || !validFlowID(id) {
-		return nil
-	}
-	content, ok := open(r, c.flow, c.name(flowName, id))
-	var f flow
-	if !ok || json.Unmarshal(content, &f) != nil {
+	f := flow{}
+	if c.codecs() != nil || !validFlowID(id) || !open(r, c.flow, c.name(flowName, id), &f) {
 		return nil
 	}
 	if start := time.Unix(f.Start, 0); f.Kind != kind || f.AppID != appID || !now.Before(start.Add(age)) {

@@ -38,14 +38,19 @@ func (a *Account) JSConfig(ctx context.Context, pageURL string) (*JSConfig, erro
 	if err != nil {
 		return nil, err
 	}
-	c := &JSConfig{AppID: a.appID, Timestamp: a.c.now().Unix(), NonceStr: rand.Text(), JSAPIList: []string{}}
+	c := &JSConfig{AppID: a.appID, Timestamp: a.c.recent().Unix(), NonceStr: rand.Text(), JSAPIList: []string{}}
 	c.Signature = signPage(ticket.Value, c.NonceStr, c.Timestamp, page)
 	return c, nil
 }
 
 func signPage(ticket, nonce string, timestamp int64, page string) string {
-	sum := sha1.Sum([]byte("jsapi_ticket=" + ticket + "&noncestr=" + nonce + "&timestamp=" + strconv.FormatInt(timestamp, 10) + "&url=" + page))
-	return hex.EncodeToString(sum[:])
+	b := make([]byte, 0, 512) // more than most need, and on the stack
+	b = append(append(b, "jsapi_ticket="...), ticket...)
+	b = append(append(b, "&noncestr="...), nonce...)
+	b = strconv.AppendInt(append(b, "&timestamp="...), timestamp, 10)
+	b = append(append(b, "&url="...), page...)
+	sum := sha1.Sum(b)
+	return string(hex.AppendEncode(b[:0], sum[:]))
 }
 
 // maxPageURL is more than browsers and WeChat carry.
@@ -60,21 +65,37 @@ func parsePage(raw string) (page, origin string, err error) {
 	if page == "" || len(page) > maxPageURL {
 		return "", "", bad("empty or too long")
 	}
-	if strings.ContainsFunc(page, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return "", "", bad("a character that no browser has there")
+	for i := range len(page) {
+		if page[i] <= ' ' || page[i] == 0x7f {
+			return "", "", bad("a character that no browser has there")
+		}
+	}
+	notHTTP := "not an http or https address"
+	if before, _, found := strings.Cut(page, `\`); found && !strings.Contains(before, "?") {
+		return "", "", bad(notHTTP)
 	}
 	// Only what comes before the path is parsed: a path may hold a % that escapes nothing, which browsers leave alone.
 	scheme, rest, _ := strings.Cut(page, "://")
-	end := strings.IndexAny(rest, "/?")
-	if end < 0 {
-		end = len(rest)
+	host, _, _ := strings.Cut(rest, "/")
+	host, _, _ = strings.Cut(host, "?")
+	if (scheme == "https" || scheme == "http") && plainHost(host) {
+		return page, page[:len(scheme)+len("://")+len(host)], nil // as nearly every one
 	}
-	u, err := url.Parse(scheme + "://" + rest[:end])
-	path, _, _ := strings.Cut(rest[end:], "?")
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Path != "" || strings.Contains(rest[:end]+path, `\`) {
-		return "", "", bad("not an http or https address")
+	u, err := url.Parse(scheme + "://" + host)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Path != "" {
+		return "", "", bad(notHTTP)
 	}
 	return page, originOf(u), nil
+}
+
+// plainHost reports whether a host is a name or address in lower case and without a port.
+func plainHost(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '-' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // originOf is the origin as a browser writes it: lower case, without the scheme's own port.

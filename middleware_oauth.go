@@ -130,7 +130,7 @@ func (o *OAuth) Load(next http.Handler) http.Handler {
 			answerError(w, r, log, o.OnError, "wechatopen: session", err)
 			return
 		}
-		if u := o.Cookies.getSession(r, a.appID, a.c.now()); u != nil {
+		if u := o.Cookies.getSession(r, a.appID, a.c.over); u != nil {
 			r = r.WithContext(ContextWithUser(r.Context(), u))
 		}
 		next.ServeHTTP(w, r)
@@ -195,7 +195,7 @@ func (o *OAuth) login(w http.ResponseWriter, r *http.Request, scope string) (*Us
 		return nil, log, errorf("OAuth: %w", err)
 	}
 	scope = firstOf(scope, o.Scope, ScopeBase)
-	u := o.Cookies.getSession(r, a.appID, a.c.now())
+	u := o.Cookies.getSession(r, a.appID, a.c.over)
 	good := u != nil && covers(u.Scope, scope)
 	if good && !mayHaveParam(r, "state") {
 		return u, log, nil // as nearly every request

@@ -166,7 +166,7 @@ type options struct {
 	logger     *slog.Logger
 	trace      Trace
 	now        func() time.Time
-	ahead      func() time.Time // now, or up to a tick later, but cheap
+	recent     func() time.Time // now, or up to a tick ago, but cheap
 	basicToken bool
 }
 
@@ -218,9 +218,9 @@ func newOptions(opts []Option) (options, error) {
 	if o.logger == nil {
 		o.logger = slog.Default()
 	}
-	o.ahead = o.now
+	o.recent = o.now
 	if o.now == nil {
-		o.now, o.ahead = time.Now, new(fastClock).now
+		o.now, o.recent = time.Now, new(recentClock).now
 	}
 	var err error
 	o.endpoints, err = o.endpoints.withDefaults()

@@ -125,7 +125,7 @@ type tokenRecord struct {
 // second, and longer when it repeats, so that many callers do not become many calls.
 func (s *CachedTokenSource) Token(ctx context.Context) (*Token, error) {
 	if c := s.cur.Load(); c != nil {
-		if ahead := s.c.ahead(); ahead.Before(c.Expiry) && ahead.UnixNano() < c.refresh.Load() {
+		if soon := s.c.recent().Add(tick); soon.Before(c.Expiry) && soon.UnixNano() < c.refresh.Load() {
 			return &c.Token, nil
 		}
 	}
