@@ -1,10 +1,12 @@
 package wechatopen_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -96,78 +98,104 @@ func benchTokenOf(b *testing.B, s *wechatopen.CachedTokenSource) {
 	}
 }
 
-// platformOnWire is a platform on the clock of the machine with n accounts that have valid tokens, and their appids. Its
-// WeChat is a function, behind the Store of one that received its ticket from the simulator.
-func platformOnWire(tb testing.TB, n int) (*wechatopen.Platform, []string) {
+// platformOnWire is a platform on the clock of the machine that uses the tokens of n accounts, their appids, and how many
+// bytes of memory each account takes, its token's record in the Store left out.
+func platformOnWire(tb testing.TB, n int) (p *wechatopen.Platform, appIDs []string, each float64) {
 	tb.Helper()
-	const query, token = "/cgi-bin/component/api_query_auth", `{"component_access_token":"token","expires_in":7200}`
-	shop := 0 // calls are made one by one
-	answer := func(r *http.Request) (*http.Response, error) {
-		if r.URL.Path != query {
-			return wireAnswer(r, 200, token), nil
-		}
-		return wireAnswer(r, 200, fmt.Sprintf(`{"authorization_info":{"authorizer_appid":"wx%016x","authorizer_access_token":"token-%d","expires_in":7200,"authorizer_refresh_token":"refresh-%[2]d"}}`, shop, shop)), nil
-	}
-	sim := wechattest.Start(tb)
 	mux := http.NewServeMux()
 	site := httptest.NewServer(mux)
 	tb.Cleanup(site.Close)
-	comp := sim.AddComponent(wechattest.ComponentConfig{EventURL: site.URL})
-	p, err := wechatopen.NewPlatform(comp.Credentials(), wechatopen.WithStore(wechatopen.NewMemoryStore()),
-		wechatopen.WithHTTPClient(&http.Client{Transport: wire(answer)}), wechatopen.WithLogger(slog.New(slog.DiscardHandler)))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	mux.Handle("/", &wechatopen.TicketHandler{Platform: p})
-	if _, err := comp.PushTicket(tb.Context()); err != nil {
-		tb.Fatal(err)
-	}
-	appIDs := make([]string, n)
-	for shop = range n {
-		a, err := p.QueryAuth(tb.Context(), "code-"+strconv.Itoa(shop))
+	comp := wechattest.Start(tb).AddComponent(wechattest.ComponentConfig{EventURL: site.URL}) // which pushes the ticket, and no more
+	store := wechatopen.NewMemoryStore()
+	newPlatform := func(answer wire) *wechatopen.Platform {
+		p, err := wechatopen.NewPlatform(comp.Credentials(), wechatopen.WithStore(store),
+			wechatopen.WithHTTPClient(&http.Client{Transport: answer}), wechatopen.WithLogger(slog.New(slog.DiscardHandler)))
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if _, err := p.Account(a.AppID).AccessToken().Token(tb.Context()); err != nil {
+		return p
+	}
+
+	appIDs = make([]string, n)
+	now := 0 // which of them authorizes
+	first := newPlatform(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path == opComponentToken {
+			return wireAnswer(r, 200, `{"component_access_token":"token","expires_in":7200}`), nil
+		}
+		return wireAnswer(r, 200, fmt.Sprintf(`{"authorization_info":{"authorizer_appid":%q,"authorizer_access_token":"token-%d","expires_in":7200,"authorizer_refresh_token":"refresh-%[2]d"}}`, appIDs[now], now)), nil
+	})
+	mux.Handle("/", &wechatopen.TicketHandler{Platform: first})
+	if _, err := comp.PushTicket(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	for i := range appIDs {
+		now, appIDs[i] = i, fmt.Sprintf("wx%016x", i)
+		if _, err := first.QueryAuth(tb.Context(), "code-"+strconv.Itoa(i)); err != nil {
 			tb.Fatal(err)
 		}
-		appIDs[shop] = a.AppID
 	}
-	return p, appIDs
+
+	p = newPlatform(func(*http.Request) (*http.Response, error) { return nil, errors.New("every token is in the Store") })
+	before := heap()
+	for _, id := range appIDs {
+		if _, err := p.Account(id).AccessToken().Token(tb.Context()); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return p, appIDs, float64(heap()-before) / float64(n)
 }
 
-// BenchmarkAccounts asks for an account and its valid token, another one each time, where a platform has few or many.
+// heap is what is in use of the memory.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkAccounts asks for an account, or for its valid token, where a platform has few or many: for another one each
+// time, or always for the same, which leaves the caches of the processor out.
 func BenchmarkAccounts(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000, 100_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			p, appIDs := platformOnWire(b, n)
+			p, appIDs, each := platformOnWire(b, n)
 			accounts := make([]*wechatopen.Account, n)
 			for i, id := range appIDs {
 				accounts[i] = p.Account(id)
 			}
-			b.Run("account", func(b *testing.B) {
-				b.ReportAllocs()
-				for i := 0; b.Loop(); i++ {
-					if p.Account(appIDs[i%n]) == nil {
-						b.Fatal("no account")
+			for _, turn := range []struct {
+				name string
+				n    int
+			}{{"one", 1}, {"all", n}} {
+				b.Run("account-"+turn.name, func(b *testing.B) {
+					b.ReportAllocs()
+					for i := 0; b.Loop(); {
+						if p.Account(appIDs[i]) != accounts[i] {
+							b.Fatal("another account")
+						}
+						if i++; i == turn.n {
+							i = 0
+						}
 					}
-				}
-			})
-			b.Run("token", func(b *testing.B) {
-				ctx := b.Context()
-				b.ReportAllocs()
-				for i := 0; b.Loop(); i++ {
-					if _, err := accounts[i%n].AccessToken().Token(ctx); err != nil {
-						b.Fatal(err)
+					if n >= 10_000 { // else what else goes on counts for more
+						b.ReportMetric(each, "B/account")
 					}
-				}
-			})
+				})
+				b.Run("token-"+turn.name, func(b *testing.B) {
+					ctx := b.Context()
+					b.ReportAllocs()
+					for i := 0; b.Loop(); {
+						if _, err := accounts[i].AccessToken().Token(ctx); err != nil {
+							b.Fatal(err)
+						}
+						if i++; i == turn.n {
+							i = 0
+						}
+					}
+				})
+			}
 		})
 	}
-}
-
-// BenchmarkAccountMemory says what an account takes whose token is in use, the record of its token in the Store left out.
-func BenchmarkAccountMemory(b *testing.B) {
 }
 
 // BenchmarkColdToken lets many ask at once for a token that is not there: it is fetched once.

@@ -8,3 +8,6 @@ type Keeper struct{ k *keeper }
 func NewKeeper(p *Platform, o FreshOptions) Keeper { return Keeper{newKeeper(p, o)} }
 
 func (k Keeper) Step(ctx context.Context) { k.k.step(ctx) }
+
+// SessionContent is how a session's content is written.
+type SessionContent = sessionSerializer

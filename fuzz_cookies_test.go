@@ -2,6 +2,7 @@ package wechatopen_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	wechatopen "github.com/wechatopen/wechatopen"
 	"github.com/wechatopen/wechatopen/wechattest"
@@ -125,6 +127,62 @@ func FuzzSessionCookie(f *testing.F) {
 		noLoginSession(t, a)
 		if n := s.sim.Count(ownExchangePath); n != exchanges {
 			t.Errorf("%q: %d exchanges", cookie, n-exchanges)
+		}
+	})
+}
+
+// A session is found in a Cookie header exactly where net/http finds it. V stands for the value of a real one, N for its
+// name.
+func FuzzCookieHeader(f *testing.F) {
+	s := newFuzzSite(f)
+	name, value, _ := strings.Cut(s.session, "=")
+	for _, header := range []string{
+		"N=V", " N=V ", "N =V", "N= V", "\tN\t=\tV\t", `N="V"`, `N="V`, "N=V;", ";;N=V", "a=b; N=V; c=d", "a=N=V; c=d", "aN=V", "Na=V",
+		"N=V; N=x", "N=x; N=V", "N; N=V", "N=; N=V", `N=\; N=V`, "N=\x80; N=V", `N="; N=V`, "N=x y; N=V", "N=V=", "N=VV", "N==V", "n=V",
+		"N=V,", "N=V, a=b", "a=b,N=V", "é=1; N=V", "a b=c; N=V", "=; N=V", "$Version=1; N=V",
+	} {
+		f.Add(header, "")
+		f.Add("a=b", header)
+		f.Add(header, "N=V")
+	}
+	f.Fuzz(func(t *testing.T, first, second string) {
+		if strings.ContainsFunc(first+second, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return // no server lets it through
+		}
+		real := strings.NewReplacer("N", name, "V", value)
+		r := httptest.NewRequest(http.MethodGet, fuzzOrigin+"/page", nil)
+		r.Header["Cookie"] = []string{real.Replace(first), real.Replace(second)}
+		c, err := r.Cookie(name)
+		want := err == nil && c.Value == value
+		if a := fuzzCall(s.load, r, ""); a.Status != http.StatusOK || (a.Body != "nobody") != want {
+			t.Errorf("%q and %q: status %d, body %q; net/http finds the session: %v", first, second, a.Status, a.Body, want)
+		}
+	})
+}
+
+// What a session is made of comes back as it was, and nothing else is a session.
+func FuzzSessionContent(f *testing.F) {
+	f.Add([]byte{}, "", "", "", "", "", "", int64(0), int64(0))
+	f.Add([]byte(`{"a":"wx0","o":"openid","s":"snsapi_base","t":1,"e":2}`), "wx0123456789abcdef", "openid", "unionid", "爱丽丝\x00\xff", "https://a.example/132", "snsapi_userinfo", int64(1700000000), int64(1700604800))
+	f.Add(append([]byte{1}, make([]byte, 28)...), strings.Repeat("a", 4096), strings.Repeat("b", 4097), strings.Repeat("c", 65536), "\x00", "", "", int64(-1), int64(-1<<63))
+	f.Add(append([]byte{1}, make([]byte, 29)...), "", "", "", "", "", "", int64(1<<63-1), int64(-1))
+	f.Add(bytes.Repeat([]byte{1}, 2048), "", "", "", "", "", "", int64(0), int64(0))
+	f.Add(append([]byte{2}, make([]byte, 28)...), "", "", "", "", "", "", int64(0), int64(0))
+	f.Fuzz(func(t *testing.T, content []byte, appID, openID, unionID, nickname, avatar, scope string, login, expiry int64) {
+		var codec wechatopen.SessionContent
+		u := &wechatopen.User{AppID: appID, OpenID: openID, UnionID: unionID, Nickname: nickname, AvatarURL: avatar, Scope: scope, LoginTime: time.Unix(login, 0), Expiry: time.Unix(expiry, 0)}
+		b, err := codec.Serialize(u)
+		if short := max(len(appID), len(openID), len(unionID), len(nickname), len(avatar), len(scope)) <= 4096; short != (err == nil) {
+			t.Fatalf("%+v: %v", u, err)
+		}
+		if got := (&wechatopen.User{}); err == nil && (codec.Deserialize(b, got) != nil || *got != *u) {
+			t.Errorf("%+v came back as %+v", u, got)
+		}
+		if err := codec.Deserialize(content, u); err != nil {
+			return
+		}
+		if again, err := codec.Serialize(u); err != nil || !bytes.Equal(again, content) {
+			t.Errorf("%q is %+v, which is %q: %v", content, u, again, err)
 		}
 	})
 }

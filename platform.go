@@ -63,7 +63,10 @@ func (p *Platform) ComponentToken() *CachedTokenSource { return &p.token }
 // *Account for the same appid, which takes some hundred bytes for as long as the platform: pass it the appids of your
 // database, not what a request says. Whether the account authorizes the platform shows when a token is asked for.
 func (p *Platform) Account(appID string) *Account {
-	a := p.unshared(appID)
+	if a, ok := p.accounts.Load(appID); ok {
+		return a.(*Account)
+	}
+	a := newAuthorizer(p, appID)
 	if a.access.err != nil {
 		return a // its token source says that this is no appid
 	}

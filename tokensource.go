@@ -60,14 +60,14 @@ const (
 // [Account.JSAPITicket] or [Account.CardTicket].
 type CachedTokenSource struct {
 	c   *client
+	cur atomic.Pointer[current] // beside c, where Token finds both in one line of the processor's cache
+
 	key string // in the Store and of the lock
 	// fetch gets a new token from WeChat. It is called with the lock held, by one goroutine at a time. bad is the value
 	// that WeChat refused, or empty.
 	fetch func(ctx context.Context, bad string) (*fetched, error)
 
 	err error // if not nil, what every call of Token returns
-
-	cur atomic.Pointer[current]
 
 	mu       sync.Mutex // guards what follows
 	flight   *flight
