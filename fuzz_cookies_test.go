@@ -166,6 +166,7 @@ func FuzzSessionContent(f *testing.F) {
 	f.Add([]byte(`{"a":"wx0","o":"openid","s":"snsapi_base","t":1,"e":2}`), "wx0123456789abcdef", "openid", "unionid", "爱丽丝\x00\xff", "https://a.example/132", "snsapi_userinfo", int64(1700000000), int64(1700604800))
 	f.Add(append([]byte{1}, make([]byte, 28)...), strings.Repeat("a", 4096), strings.Repeat("b", 4097), strings.Repeat("c", 65536), "\x00", "", "", int64(-1), int64(-1<<63))
 	f.Add(append([]byte{1}, make([]byte, 29)...), "", "", "", "", "", "", int64(1<<63-1), int64(-1))
+	f.Add(bytes.Repeat([]byte{1}, 29), "", "", "", "", "", "", int64(0), int64(0))
 	f.Add(bytes.Repeat([]byte{1}, 2048), "", "", "", "", "", "", int64(0), int64(0))
 	f.Add(append([]byte{2}, make([]byte, 28)...), "", "", "", "", "", "", int64(0), int64(0))
 	f.Fuzz(func(t *testing.T, content []byte, appID, openID, unionID, nickname, avatar, scope string, login, expiry int64) {
