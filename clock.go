@@ -10,7 +10,8 @@ const tick = time.Second
 
 // recentClock is the time of the machine for what asks far more often than it needs to know exactly. It is behind by up
 // to a tick, as far as timers are punctual. It reads the machine's clock once a tick while it is asked, and does nothing
-// when it is not: the timer that ends a tick starts no other.
+// when it is not: the timer that ends a tick starts no other. One that was used in a bubble of testing/synctest stands
+// still outside of it.
 type recentClock struct {
 	begin atomic.Pointer[time.Time] // of the present tick; nil when it is over
 }

@@ -163,11 +163,12 @@ func (c *Cookies) seal(w http.ResponseWriter, codecs []securecookie.Codec, name 
 // open reads a sealed cookie. One that cannot be read is none.
 func open(r *http.Request, codecs []securecookie.Codec, name string, content any) bool {
 	// A value that opens is what net/http would have found, which reads all cookies for it.
-	if value := rawCookie(r, name); value != "" && openValue(codecs, name, value, content) {
+	value := rawCookie(r, name)
+	if value != "" && openValue(codecs, name, value, content) {
 		return true
 	}
 	cookie, err := r.Cookie(name)
-	return err == nil && openValue(codecs, name, cookie.Value, content)
+	return err == nil && cookie.Value != value && openValue(codecs, name, cookie.Value, content)
 }
 
 func openValue(codecs []securecookie.Codec, name, value string, content any) bool {
@@ -193,11 +194,8 @@ const (
 	flowName    = "wxflow-"    // and the flow's id
 )
 
-// sessionSerializer writes a User as a session keeps it, in few bytes and without reflection: to read JSON would take as
-// long as the cryptography of the cookie.
-//
-// The content is a byte for the version, the two times in Unix seconds, the lengths of the six strings, and the strings;
-// numbers are big-endian.
+// sessionSerializer writes a User as a session keeps it: a byte for the version, the two times in Unix seconds and the
+// lengths of the six strings, big-endian, and the strings. To read JSON would take longer than the cookie's cryptography.
 type sessionSerializer struct{}
 
 const (
