@@ -89,6 +89,7 @@ type fetched struct {
 // current is a token in use.
 type current struct {
 	Token
+	sure    time.Time    // a tick before Expiry: until then no exact time is needed
 	refresh atomic.Int64 // Unix nanoseconds from which the next caller starts a background refresh
 }
 
@@ -125,7 +126,7 @@ type tokenRecord struct {
 // second, and longer when it repeats, so that many callers do not become many calls.
 func (s *CachedTokenSource) Token(ctx context.Context) (*Token, error) {
 	if c := s.cur.Load(); c != nil {
-		if soon := s.c.recent().Add(tick); soon.Before(c.Expiry) && soon.UnixNano() < c.refresh.Load() {
+		if recent := s.c.recent(); recent.Before(c.sure) && recent.UnixNano()+int64(tick) < c.refresh.Load() {
 			return &c.Token, nil
 		}
 	}
@@ -355,7 +356,7 @@ func (s *CachedTokenSource) load(ctx context.Context) (*current, error) {
 func newCurrent(value string, expiry time.Time, life time.Duration) *current {
 	ahead := min(refreshAhead, life/6)
 	ahead -= rand.N(ahead/10 + 1)
-	c := &current{Token: Token{Value: value, Expiry: expiry}}
+	c := &current{Token: Token{Value: value, Expiry: expiry}, sure: expiry.Add(-tick)}
 	c.refresh.Store(expiry.Add(-ahead).UnixNano())
 	return c
 }
