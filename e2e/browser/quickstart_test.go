@@ -32,16 +32,20 @@ func chromium(t *testing.T) string {
 // newTab is an empty page of a browser of its own, for two minutes.
 func newTab(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
+	ctx, kill := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(chromium(t)), chromedp.NoSandbox,
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-sync", true))...)
-	t.Cleanup(cancel)
-	tab, cancel := chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	t.Cleanup(func() { _ = chromedp.Cancel(tab) }) // waits for the browser, which writes its files to the end
-	ctx, cancel = context.WithTimeout(tab, 2*time.Minute)
-	t.Cleanup(cancel)
+	tab, cancelTab := chromedp.NewContext(ctx)
+	ctx, cancel := context.WithTimeout(tab, 2*time.Minute)
+	t.Cleanup(func() {
+		cancel()
+		cancelTab()
+		kill()
+		if a := chromedp.FromContext(tab).Allocator; a != nil {
+			a.Wait() // and takes the browser's profile away
+		}
+	})
 	return ctx
 }
 
