@@ -356,6 +356,7 @@ func (s *CachedTokenSource) load(ctx context.Context) (*current, error) {
 func newCurrent(value string, expiry time.Time, life time.Duration) *current {
 	ahead := min(refreshAhead, life/6)
 	ahead -= rand.N(ahead/10 + 1)
+	expiry = expiry.Round(0) // by the wall clock: the monotonic one stands still while a machine is suspended
 	c := &current{Token: Token{Value: value, Expiry: expiry}, sure: expiry.Add(-tick)}
 	c.refresh.Store(expiry.Add(-ahead).UnixNano())
 	return c

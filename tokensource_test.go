@@ -1378,3 +1378,12 @@ func storedValues(snapshot map[string]string) (out []string) {
 	}
 	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
 }
+
+// The monotonic clock stands still while a machine is suspended, and a token of before would be served past its end.
+func TestExpiryIsByTheWallClock(t *testing.T) {
+	w := newWorld(t, wechatopen.WithClock(time.Now))
+	tok := tokenOf(t, w.ready().AccessToken())
+	if s := tok.Expiry.String(); strings.Contains(s, "m=") {
+		t.Errorf("the expiry is %s, with a reading of the monotonic clock", s)
+	}
+}
