@@ -3,6 +3,7 @@ package wechatopen
 import (
 	"bytes"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,47 +81,75 @@ func (m *MemoryStore) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// memoryLocker is the Locker of a single process. A key that nobody holds or waits for takes no memory.
+// memoryLocker is the Locker of a single process. A key that nobody holds takes no memory.
 type memoryLocker struct {
-	mu    sync.Mutex
-	locks map[string]*memoryLock
+	mu sync.Mutex
+	// waiting has a key while somebody holds it, with who waits for it, first come first served. Closing a channel is
+	// passing the lock on.
+	waiting map[string][]chan struct{}
 }
 
+func newMemoryLocker() *memoryLocker {
+	return &memoryLocker{waiting: make(map[string][]chan struct{})}
+}
+
+// memoryLock is a lock that is held. Its context ends with it.
 type memoryLock struct {
-	free chan struct{} // holds one value while nobody holds the lock
-	refs int           // holder and waiters; guarded by memoryLocker.mu
+	quietContext
+	m   *memoryLocker
+	key string
 }
 
-func newMemoryLocker() *memoryLocker { return &memoryLocker{locks: make(map[string]*memoryLock)} }
-
-func (m *memoryLocker) Lock(ctx context.Context, key string) (context.Context, func(), error) {
+func (m *memoryLocker) Lock(ctx context.Context, key string) (held context.Context, unlock func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	l := &memoryLock{m: m, key: key}
+	l.Context = ctx
 	m.mu.Lock()
-	l := m.locks[key]
-	if l == nil {
-		l = &memoryLock{free: make(chan struct{}, 1)}
-		l.free <- struct{}{}
-		m.locks[key] = l
+	waiting, taken := m.waiting[key]
+	if !taken {
+		m.waiting[key] = nil
+		m.mu.Unlock()
+		return l, l.unlock, nil
 	}
-	l.refs++
+	turn := make(chan struct{})
+	m.waiting[key] = append(waiting, turn)
 	m.mu.Unlock()
-
-	leave := func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if l.refs--; l.refs == 0 {
-			delete(m.locks, key)
-		}
-	}
 	select {
-	case <-l.free:
+	case <-turn:
+		return l, l.unlock, nil
 	case <-ctx.Done():
-		leave()
+		m.leave(key, turn)
 		return nil, nil, ctx.Err()
 	}
-	held, cancel := context.WithCancel(ctx)
-	return held, sync.OnceFunc(func() {
-		cancel()
-		l.free <- struct{}{}
-		leave()
-	}), nil
+}
+
+func (l *memoryLock) unlock() {
+	if l.end(context.Canceled) {
+		l.m.mu.Lock()
+		defer l.m.mu.Unlock()
+		l.m.pass(l.key)
+	}
+}
+
+// pass gives a lock to who waits longest, or back. The caller has mu.
+func (m *memoryLocker) pass(key string) {
+	if waiting := m.waiting[key]; len(waiting) > 0 {
+		close(waiting[0])
+		m.waiting[key] = waiting[1:]
+	} else {
+		delete(m.waiting, key)
+	}
+}
+
+// leave takes one who waits away, to whom the lock may just have been passed.
+func (m *memoryLocker) leave(key string, turn chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if i := slices.Index(m.waiting[key], turn); i >= 0 {
+		m.waiting[key] = slices.Delete(m.waiting[key], i, i+1)
+	} else {
+		m.pass(key)
+	}
 }

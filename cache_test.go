@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	wechatopen "github.com/wechatopen/wechatopen"
+	"github.com/wechatopen/wechatopen/storetest"
 )
 
 func TestMemoryStoreKeepsCopies(t *testing.T) {
@@ -123,4 +125,74 @@ func TestMemoryStoreIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestMemoryLockerIsALocker(t *testing.T) {
+	l := wechatopen.NewMemoryLocker()
+	storetest.Locker(t, func(*testing.T) wechatopen.Locker { return l })
+	if n := wechatopen.Keys(l); n != 0 {
+		t.Errorf("%d keys that nobody holds take memory", n)
+	}
+}
+
+// Those who wait come in their order; one who leaves, at whatever moment, neither keeps the lock nor loses it for others.
+func TestMemoryLockerPassesTheLockOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := wechatopen.NewMemoryLocker()
+		_, unlock, err := l.Lock(t.Context(), "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var order []int
+		for i := range 5 {
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				_, unlock, err := l.Lock(ctx, "k")
+				if err != nil {
+					return
+				}
+				order = append(order, i) // the lock guards it
+				unlock()
+				unlock()
+			}()
+			synctest.Wait()
+			if i%2 == 1 {
+				cancel() // while it waits
+			} else {
+				defer cancel()
+			}
+		}
+		synctest.Wait()
+		unlock()
+		synctest.Wait()
+		if !slices.Equal(order, []int{0, 2, 4}) {
+			t.Errorf("the lock went to %v", order)
+		}
+	})
+}
+
+// Who leaves at the moment when the lock is passed to him passes it on.
+func TestMemoryLockerIsNotLeftWithWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := wechatopen.NewMemoryLocker()
+		for range 100 {
+			_, unlock, err := l.Lock(t.Context(), "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				if _, unlock, err := l.Lock(ctx, "k"); err == nil {
+					unlock()
+				}
+			}()
+			synctest.Wait() // it waits
+			cancel()
+			unlock()
+			synctest.Wait()
+			if n := wechatopen.Keys(l); n != 0 {
+				t.Fatal("the lock is lost")
+			}
+		}
+	})
 }

@@ -123,7 +123,7 @@ func (e Event) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
 // parseEvent reads a decrypted push and, of a ticket push, the ticket.
 func parseEvent(raw []byte) (e *Event, ticket string, err error) {
-	x, err := parseXML(raw)
+	x, err := parseXML(raw, make(element, 0, 12))
 	if err != nil {
 		return nil, "", err
 	}
@@ -154,8 +154,8 @@ func parseEvent(raw []byte) (e *Event, ticket string, err error) {
 			ProcedureID: x.get("procedure_id"), ProcedureStatus: int(x.int("procedure_status")),
 		}
 	case InfoOrderPathApplyResult, InfoOrderPathAuditResult:
-		for _, l := range x.children {
-			if l.name == "list" {
+		for l := range x.children {
+			if string(l[0].name) == "list" {
 				e.OrderPaths = append(e.OrderPaths, OrderPathResult{l.get("appid"), int(l.int("ret_code"))})
 			}
 		}
@@ -163,7 +163,7 @@ func parseEvent(raw []byte) (e *Event, ticket string, err error) {
 	return e, ticket, nil
 }
 
-func parseMiniProgramEvent(x *element) *MiniProgramEvent {
+func parseMiniProgramEvent(x element) *MiniProgramEvent {
 	info, dispatch := x.child("info"), x.child("dispatch_info")
 	return &MiniProgramEvent{
 		AppID: x.get("appid"), Status: int(x.int("status")), AuthCode: x.get("auth_code"),

@@ -1,10 +1,9 @@
 package wechatopen
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -90,6 +89,9 @@ func (h *MessageHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (h *MessageHandler) replyTime() time.Duration { return cmp.Or(h.ReplyTime, defaultReplyTime) }
+func (h *MessageHandler) workTime() time.Duration  { return cmp.Or(h.WorkTime, defaultWorkTime) }
+
 func (h *MessageHandler) check() (*options, *msgcrypt.Codec, error) {
 	switch {
 	case h.Handle == nil:
@@ -109,15 +111,22 @@ func (h *MessageHandler) check() (*options, *msgcrypt.Codec, error) {
 }
 
 func (h *MessageHandler) handle(w http.ResponseWriter, r *http.Request, o *options, codec *msgcrypt.Codec) (kind string, err error) {
-	read := readPush
-	if h.Plain && !r.URL.Query().Has("msg_signature") {
-		read = readPlainPush
-	}
-	in, err := read(w, r, codec, h.Window, o.now())
+	q, err := readPushQuery(r.URL.RawQuery)
 	if err != nil {
 		return "", err
 	}
-	a, err := h.account(r)
+	buf := bodies.Get().(*bytes.Buffer)
+	defer releaseBody(buf)
+	var in push
+	if h.Plain && q.msgSignature.times == 0 {
+		in, err = readPlainPush(w, r, buf, &q, codec, h.Window, o.now())
+	} else {
+		in, err = readPush(w, r, buf, &q, codec, h.Window, o.now())
+	}
+	if err != nil {
+		return "", err
+	}
+	a, known, err := h.account(r)
 	if err != nil {
 		return "", err
 	}
@@ -125,40 +134,40 @@ func (h *MessageHandler) handle(w http.ResponseWriter, r *http.Request, o *optio
 	if err != nil {
 		return "", withStatus(http.StatusBadRequest, errorf("message: decrypted content: %w", err))
 	}
-	kind = m.MsgType
-	if m.Event != "" {
-		kind += "/" + m.Event
+	if o.trace.Push != nil {
+		kind = m.kind()
 	}
 	switch {
 	case m.MsgType == "" || m.FromUserName == "" || m.ToUserName == "":
 		return kind, withStatus(http.StatusBadRequest, errorf("message: no MsgType, FromUserName or ToUserName: an event of the platform belongs to the event URL"))
-	case in.to != "" && in.to != m.ToUserName:
+	case len(in.to) > 0 && string(in.to) != m.ToUserName:
 		return kind, refuse("its envelope names another account than its content")
 	}
 	if err := a.checkOriginalID(r.Context(), m.ToUserName); err != nil {
 		return kind, err
 	}
-	if a.platform != nil {
+	if !known {
 		a = a.platform.share(a)
 	}
-	rec, err := h.reply(r.Context(), a, m)
-	if err != nil {
-		return kind, err
+	out := h.reply(r.Context(), a, m)
+	if out.err != nil {
+		return kind, out.err
 	}
-	rec.write(w, o, codec, in)
-	if rec.after != nil {
+	out.rec.write(w, o, codec, &in)
+	if out.after != nil {
 		_ = http.NewResponseController(w).Flush() // WeChat has its answer before anything else happens
-		work, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), cmp.Or(h.WorkTime, defaultWorkTime))
+		work, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.workTime())
 		defer cancel()
-		h.finish(work, a, rec)
+		out.then(work, a)
 	}
 	return kind, nil
 }
 
-// account is whose message it is by the path. A push is signed, but its path is not.
-func (h *MessageHandler) account(r *http.Request) (*Account, error) {
+// account is whose message it is by the path. A push is signed, but its path is not. One that is not known yet is shared
+// when it is known to authorize the platform.
+func (h *MessageHandler) account(r *http.Request) (a *Account, known bool, err error) {
 	if h.Account != nil {
-		return h.Account, nil
+		return h.Account, true, nil
 	}
 	appID := ""
 	if h.AppID != nil {
@@ -166,11 +175,13 @@ func (h *MessageHandler) account(r *http.Request) (*Account, error) {
 	} else {
 		appID = r.PathValue("appid")
 	}
-	if !validAppID(appID) {
-		return nil, withStatus(http.StatusNotFound, errorf("message: the path names no account: mount the handler at /…/{appid} and give WeChat /…/$APPID$"))
+	if a, known := h.Platform.accounts.Load(appID); known {
+		return a.(*Account), true, nil
 	}
-	// A path can name any account; one that is not in use yet is shared when it is known to authorize the platform.
-	return h.Platform.unshared(appID), nil
+	if !validAppID(appID) {
+		return nil, false, withStatus(http.StatusNotFound, errorf("message: the path names no account: mount the handler at /…/{appid} and give WeChat /…/$APPID$"))
+	}
+	return newAuthorizer(h.Platform, appID), false, nil
 }
 
 func (a *Account) originalIDKey() string { return a.prefix + "original_id" }
@@ -240,132 +251,187 @@ func (a *Account) askOriginalID(held context.Context) (rec originalIDRecord, err
 	return rec, storeRecord(held, a.c.store, a.originalIDKey(), rec, 0)
 }
 
-// replyRecord is the reply to a message, in the Store for the copies of it that WeChat sends.
-type replyRecord struct {
-	V     int    `json:"v"`
-	XML   string `json:"xml,omitempty"`   // in the clear; empty: "success"
-	Empty bool   `json:"empty,omitempty"` // no body at all
+// replyRecord is the reply to a message, in the Store for the copies of it that WeChat sends: a version, how it is
+// answered, and the XML in the clear if it is answered with one.
+type replyRecord []byte
 
-	after func(context.Context) error // to do when the answer is sent, the first time
+const (
+	replySuccess = "1s"
+	replyEmpty   = "1e" // no body at all
+	replyXML     = "1x"
+)
+
+func (rec replyRecord) readable() bool {
+	return string(rec) == replySuccess || string(rec) == replyEmpty || len(rec) > len(replyXML) && string(rec[:len(replyXML)]) == replyXML
 }
 
 // outcome is what came of handling a message.
 type outcome struct {
-	rec   *replyRecord
-	reply Reply // of this handling; nil for a copy of a message that was handled before
+	rec   replyRecord
+	reply Reply                       // of this handling; nil for a copy of a message that was handled before
+	after func(context.Context) error // to do when the answer is sent, the first time
 	err   error
+}
 
-	inTime bool // WeChat waits for it
+// handling is a message on its way: a race between Handle and the time for which WeChat waits. Who waits for it goes on
+// with its outcome if Handle wins; else the goroutine of Handle itself does.
+type handling struct {
+	h *MessageHandler
+	a *Account
+	m *Message
+
+	key     string      // of what is remembered
+	ctx     workContext // of all that is done
+	unlock  func()      // nil: the lock was not gained
+	handled bool        // now, not before
+	out     outcome
+
+	winner atomic.Int32  // 0: nobody yet
+	over   chan struct{} // closed by the winner
+}
+
+const (
+	inTime int32 = 1 + iota
+	late
+)
+
+// win reports whether the race is over by this call.
+func (x *handling) win(as int32) bool {
+	first := x.winner.CompareAndSwap(0, as)
+	if first {
+		close(x.over)
+	}
+	return first
 }
 
 // reply is the reply to m, or one that says "success" when it takes too long. The work then goes on without WeChat.
-func (h *MessageHandler) reply(ctx context.Context, a *Account, m *Message) (*replyRecord, error) {
-	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(h.WorkTime, defaultWorkTime))
-	done := make(chan outcome, 1)
-	var settled atomic.Bool // by whoever is first: the work with its outcome, or the clock
-	go func() {
-		defer cancel()
-		settle := func() bool { return settled.CompareAndSwap(false, true) }
-		ended := true
-		defer func() {
-			if ended && settle() { // by runtime.Goexit, as a test's FailNow does
-				done <- outcome{err: withStatus(http.StatusInternalServerError, errorf("Handle ends its goroutine"))}
-			}
-		}()
-		out := h.once(work, a, m, settle)
-		ended = false
-		if out.inTime {
-			done <- out
-		} else {
-			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(h.WorkTime, defaultWorkTime))
-			defer cancel()
-			h.tooLate(late, a, m, out)
-		}
-	}()
-	timer := time.NewTimer(cmp.Or(h.ReplyTime, defaultReplyTime))
+func (h *MessageHandler) reply(ctx context.Context, a *Account, m *Message) outcome {
+	x := &handling{h: h, a: a, m: m, key: messageKey(a, m), over: make(chan struct{})}
+	x.ctx.Context, x.ctx.deadline = context.WithoutCancel(ctx), time.Now().Add(h.workTime())
+	timer := time.AfterFunc(h.replyTime(), func() {
+		x.win(late)
+		x.ctx.expireAfter(h.workTime() - h.replyTime())
+	})
 	defer timer.Stop()
-	select {
-	case out := <-done:
-		return out.rec, out.err
-	case <-timer.C:
-		if settled.CompareAndSwap(false, true) {
-			return &replyRecord{}, nil
+	if h.workTime() <= h.replyTime() {
+		x.ctx.expireAfter(h.workTime())
+	}
+	go x.work()
+	<-x.over
+	if x.winner.Load() == late {
+		return outcome{rec: replyRecord(replySuccess)}
+	}
+	x.finish()
+	return x.out
+}
+
+// work handles the message, and if nobody waits for that any more, all the rest.
+func (x *handling) work() {
+	returned := false
+	defer func() {
+		if !returned { // by runtime.Goexit, as a test's FailNow does
+			x.out.err = withStatus(http.StatusInternalServerError, errorf("Handle ends its goroutine"))
 		}
-		out := <-done
-		return out.rec, out.err
+		if x.win(inTime) {
+			return
+		}
+		x.finish()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(&x.ctx), x.h.workTime())
+		defer cancel()
+		x.tooLate(ctx)
+	}()
+	x.once()
+	returned = true
+}
+
+// once handles the message unless it has been handled; then its reply is that of the first time. Copies that come at the
+// same time wait for the first.
+func (x *handling) once() {
+	held, unlock, err := x.a.c.lock(&x.ctx, x.key)
+	if err != nil {
+		x.out.err = err
+		return
+	}
+	x.unlock = unlock
+	rec, found, err := getValue(held, x.a.c.store, x.key)
+	switch {
+	case err != nil:
+		x.out.err = err
+	case found && !replyRecord(rec).readable():
+		x.out.err = unreadable(x.key)
+	case found:
+		x.out.rec = rec
+	default:
+		x.out.reply, err = x.h.call(held, x.m)
+		if err != nil {
+			x.out.err = withStatus(http.StatusInternalServerError, err)
+		}
+		x.handled = err == nil
+	}
+}
+
+// finish remembers the reply for copies of the message, which wait until it returns. What OnLate sends is not remembered.
+func (x *handling) finish() {
+	defer x.ctx.end(context.Canceled)
+	if x.unlock == nil {
+		return
+	}
+	defer x.unlock()
+	if !x.handled {
+		return
+	}
+	switch reply := x.out.reply.(type) {
+	case emptyReply:
+		x.out.rec, x.out.after = replyRecord(replyEmpty), reply.after
+	case nil:
+		x.out.rec = replyRecord(replySuccess)
+	default:
+		x.out.rec = replyRecord(replySuccess)
+		if x.winner.Load() == inTime || x.h.OnLate == nil {
+			x.out.rec = appendReply([]byte(replyXML), x.m, reply, x.a.c.now())
+		}
+	}
+	// Not with the lock's context: what was handled is remembered even if the lock was lost.
+	var ctx context.Context = &x.ctx
+	if x.winner.Load() == late || x.h.workTime()-x.h.replyTime() < rememberTime {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), rememberTime)
+		defer cancel()
+	}
+	if err := setValue(ctx, x.a.c.store, x.key, x.out.rec, rememberFor(x.h.Window)); err != nil {
+		// It has been handled: to have WeChat send it again would handle it twice for certain.
+		x.a.c.logger.Error("wechatopen: a handled message could not be remembered; a copy of it will be handled again", "message", *x.m, "error", err.Error())
 	}
 }
 
 // tooLate deals with what came of a message after WeChat was answered.
-func (h *MessageHandler) tooLate(ctx context.Context, a *Account, m *Message, out outcome) {
-	switch {
+func (x *handling) tooLate(ctx context.Context) {
+	log := x.a.c.logger
+	switch out := x.out; {
 	case out.err != nil:
-		a.c.logger.Error("wechatopen: message handled too late, with an error", "message", *m, "error", out.err.Error())
+		log.Error("wechatopen: message handled too late, with an error", "message", *x.m, "error", out.err.Error())
 	case out.reply == nil:
-	case out.rec.after != nil:
-		h.finish(ctx, a, out.rec)
-	case h.OnLate != nil:
+	case out.after != nil:
+		out.then(ctx, x.a)
+	case x.h.OnLate != nil:
 		defer func() {
 			if v := recover(); v != nil {
-				a.c.logger.Error("wechatopen: OnLate panics", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+				log.Error("wechatopen: OnLate panics", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			}
 		}()
-		h.OnLate(ctx, m, out.reply)
+		x.h.OnLate(ctx, x.m, out.reply)
 	default:
-		a.c.logger.Warn("wechatopen: a reply came after WeChat stopped waiting and is dropped; set OnLate to send it", "message", *m)
+		log.Warn("wechatopen: a reply came after WeChat stopped waiting and is dropped; set OnLate to send it", "message", *x.m)
 	}
 }
 
-// once handles a message unless it has been handled; then its reply is that of the first time. Copies that come at the
-// same time wait for the first.
-//
-// settle says, once, whether WeChat still waits. A reply that OnLate sends is not remembered for copies.
-func (h *MessageHandler) once(ctx context.Context, a *Account, m *Message, settle func() bool) outcome {
-	key := a.prefix + "message:" + messageID(m)
-	held, unlock, err := a.c.lock(ctx, key)
-	if err != nil {
-		return outcome{err: err, inTime: settle()}
-	}
-	defer unlock()
-	rec := &replyRecord{}
-	switch err := loadRecord(held, a.c.store, key, rec, &rec.V); {
-	case err == nil:
-		return outcome{rec: rec, inTime: settle()}
-	case !errors.Is(err, ErrNotFound):
-		return outcome{err: err, inTime: settle()}
-	}
-	reply, err := h.call(held, m)
-	inTime := settle()
-	if err != nil {
-		return outcome{err: withStatus(http.StatusInternalServerError, err), inTime: inTime}
-	}
-	rec = &replyRecord{V: 1}
-	switch reply := reply.(type) {
-	case nil:
-	case emptyReply:
-		rec.Empty, rec.after = true, reply.after
-	default:
-		if inTime || h.OnLate == nil {
-			rec.XML = string(replyXML(m, reply, a.c.now()))
-		}
-	}
-	remember, cancel := context.WithTimeout(context.WithoutCancel(held), rememberTime)
-	defer cancel()
-	if err := storeRecord(remember, a.c.store, key, rec, rememberFor(h.Window)); err != nil {
-		// It has been handled: to have WeChat send it again would handle it twice for certain.
-		a.c.logger.Error("wechatopen: a handled message could not be remembered; a copy of it will be handled again", "message", *m, "error", err.Error())
-	}
-	return outcome{rec: rec, reply: reply, inTime: inTime}
-}
-
-// messageID tells a message from others to its account: by MsgId, or, for events, which have none, by all that they say,
-// sender and time included. WeChat sends the same content again.
-func messageID(m *Message) string {
+// messageKey tells a message from others to its account: by MsgId, or, for events, which have none, by all that they
+// say, sender and time included. WeChat sends the same content again.
+func messageKey(a *Account, m *Message) string {
 	if m.MsgID != 0 {
-		return strconv.FormatInt(m.MsgID, 10)
+		return a.prefix + "message:" + strconv.FormatInt(m.MsgID, 10)
 	}
-	sum := sha256.Sum256(m.Raw)
-	return base64.RawURLEncoding.EncodeToString(sum[:18])
+	return hashKey(a.prefix, "message:", m.Raw)
 }
 
 // call runs Handle, whose panic is an error of this message alone: it is on a goroutine that net/http does not watch.
@@ -379,37 +445,38 @@ func (h *MessageHandler) call(ctx context.Context, m *Message) (reply Reply, err
 }
 
 // write answers a push with a reply, encrypted with what opened it.
-func (rec *replyRecord) write(w http.ResponseWriter, o *options, codec *msgcrypt.Codec, in *push) {
-	switch {
-	case rec.Empty:
+func (rec replyRecord) write(w http.ResponseWriter, o *options, codec *msgcrypt.Codec, in *push) {
+	switch string(rec) {
+	case replyEmpty:
 		writeText(w, http.StatusOK, "")
 		return
-	case rec.XML == "":
+	case replySuccess:
 		writeText(w, http.StatusOK, "success")
 		return
 	}
-	body := []byte(rec.XML)
+	body := rec[len(replyXML):]
 	if !in.plain {
 		timestamp := strconv.FormatInt(o.now().Unix(), 10)
-		encrypt, signature := codec.Seal(in.used, body, timestamp, in.nonce)
-		x := &replyWriter{}
+		x := &replyWriter{buf: make([]byte, 0, 2*len(body)+512)}
 		x.open("xml")
-		x.text("Encrypt", encrypt)
+		x.write("<Encrypt><![CDATA[")
+		var signature string
+		x.buf, signature = codec.Seal(x.buf, in.used, body, timestamp, in.nonce)
+		x.write("]]></Encrypt>")
 		x.text("MsgSignature", signature)
 		x.raw("TimeStamp", timestamp)
 		x.text("Nonce", in.nonce)
 		x.close("xml")
-		body = x.buf.Bytes()
+		body = x.buf
 	}
-	h := w.Header()
-	h.Set("Content-Type", "application/xml; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
+	h, v := w.Header(), []string{"application/xml; charset=utf-8", "nosniff"}
+	h["Content-Type"], h["X-Content-Type-Options"] = v[0:1:1], v[1:2:2]
 	_, _ = w.Write(body) // WeChat has left, and will send the message again
 }
 
-// finish does what a reply left for after its answer.
-func (h *MessageHandler) finish(ctx context.Context, a *Account, rec *replyRecord) {
-	if err := rec.after(ctx); err != nil {
+// then does what a reply left for after its answer.
+func (out outcome) then(ctx context.Context, a *Account) {
+	if err := out.after(ctx); err != nil {
 		a.c.logger.Error("wechatopen: after a message was answered", "account", a.appID, "error", err.Error())
 	}
 }

@@ -635,6 +635,40 @@ func TestRepeatedMessageWithoutReplyIsAnsweredSuccessAgain(t *testing.T) {
 	})
 }
 
+// What is remembered of a message and cannot be read is no reply, and no message that was not handled either.
+func TestMessageWhoseRecordCannotBeReadIs5xx(t *testing.T) {
+	eachMessageSite(t, func(t *testing.T, s *messageSite) {
+		message := s.textXML("hello")
+		others := s.store.snapshot()
+		s.takes(t, s.make(t, wechattest.PushSpec{XML: message}))
+		var key string
+		for k := range s.store.snapshot() {
+			if _, other := others[k]; !other && strings.Contains(k, ":message:") {
+				key = k
+			}
+		}
+		good, before := s.store.snapshot()[key], s.handled()
+		for _, bad := range []string{"", "1", "1x", "1s ", "1e<xml/>", "1y<xml/>", "2" + good[1:], `{"v":1}`, "s" + good} {
+			s.log.reset()
+			if err := s.store.Set(t.Context(), key, []byte(bad), 0); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.send(t, message); got.Status != http.StatusInternalServerError || s.handled() != before {
+				t.Errorf("with %q in the Store answered %d %q, handled %d times", bad, got.Status, got.Body, s.handled()-before)
+			}
+			if line := s.log.String(); !strings.Contains(line, key) || !strings.Contains(line, "not readable") {
+				t.Errorf("log: %s", line)
+			}
+		}
+		if err := s.store.Set(t.Context(), key, []byte(good), 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.send(t, message); got.Status != http.StatusOK || s.handled() != before {
+			t.Errorf("with its own record answered %d %q, handled %d times", got.Status, got.Body, s.handled()-before)
+		}
+	})
+}
+
 // attacks.md 9
 func TestTwentyEqualMessagesAtOnceAreHandledOnce(t *testing.T) {
 	for name, twoProcesses := range map[string]bool{"one process": false, "two processes with a Locker": true} {
@@ -1625,6 +1659,36 @@ func TestPlainMessageIsTakenWhereItIsAllowed(t *testing.T) {
 	}
 	// What is encrypted still is, and so is its reply.
 	s.takes(t, s.make(t, wechattest.PushSpec{XML: s.textXML("encrypted")}))
+}
+
+// A message is the handler's to keep: others that come are read into other memory.
+func TestMessageStaysAsItWas(t *testing.T) {
+	s := newMessageSite(t, true)
+	s.handler.Plain = true
+	for _, encryptType := range []string{"aes", "raw"} {
+		t.Run(encryptType, func(t *testing.T) {
+			var sent []string
+			var got []*wechatopen.Message
+			s.handler.Handle = func(_ context.Context, m *wechatopen.Message) (wechatopen.Reply, error) {
+				got = append(got, m)
+				return nil, nil
+			}
+			for i := range 20 {
+				sent = append(sent, s.textXML(fmt.Sprintf("message %02d", i)))
+				r := s.make(t, wechattest.PushSpec{EncryptType: encryptType, XML: sent[i]})
+				r.SetPathValue("appid", s.wx.AppID())
+				s.handler.ServeHTTP(httptest.NewRecorder(), r)
+			}
+			for i, m := range got {
+				if string(m.Raw) != sent[i] || m.Content != fmt.Sprintf("message %02d", i) {
+					t.Errorf("message %d is now %q, %s", i, m.Content, m.Raw)
+				}
+			}
+			if len(got) != len(sent) {
+				t.Errorf("%d of %d came", len(got), len(sent))
+			}
+		})
+	}
 }
 
 func TestForgedPlainMessageIsRefusedWherePlainIsAllowed(t *testing.T) {

@@ -1,6 +1,7 @@
 package wechatopen
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -73,7 +74,13 @@ func (h *TicketHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *TicketHandler) handle(w http.ResponseWriter, r *http.Request) (infoType string, err error) {
 	p := h.Platform
-	in, err := readPush(w, r, p.codec, h.Window, p.c.now())
+	q, err := readPushQuery(r.URL.RawQuery)
+	if err != nil {
+		return "", err
+	}
+	buf := bodies.Get().(*bytes.Buffer)
+	defer releaseBody(buf)
+	in, err := readPush(w, r, buf, &q, p.codec, h.Window, p.c.now())
 	if err != nil {
 		return "", err
 	}

@@ -87,30 +87,101 @@ func (m *Message) key() (event, key string) {
 	return "", m.Content
 }
 
+// kind is what a [Trace] is told of the message.
+func (m *Message) kind() string {
+	if m.Event == "" {
+		return m.MsgType
+	}
+	return m.MsgType + "/" + m.Event
+}
+
 func (m *Message) isEvent() bool { return strings.EqualFold(m.MsgType, "event") }
 
 func parseMessage(appID string, raw []byte) (*Message, error) {
-	x, err := parseXML(raw)
+	x, err := parseXML(raw, make(element, 0, 12))
 	if err != nil {
 		return nil, err
 	}
-	m := &Message{
-		AppID: appID, ToUserName: x.get("ToUserName"), FromUserName: x.get("FromUserName"), CreateTime: x.time("CreateTime"),
-		MsgType: x.get("MsgType"), MsgID: x.int("MsgId"),
-		Content: string(x.child("Content").text), // spaces are the user's
-		MediaID: x.get("MediaId"), PicURL: x.get("PicUrl"), Format: x.get("Format"), Recognition: x.get("Recognition"), ThumbMediaID: x.get("ThumbMediaId"),
-		Scale: int(x.int("Scale")), Label: x.get("Label"),
-		Title: x.get("Title"), Description: x.get("Description"), URL: x.get("Url"),
-		Event: x.get("Event"), EventKey: x.get("EventKey"), Ticket: x.get("Ticket"),
-		Status: x.get("Status"), SentMsgID: x.int("MsgID"),
-		TotalCount: int(x.int("TotalCount")), FilterCount: int(x.int("FilterCount")), SentCount: int(x.int("SentCount")), ErrorCount: int(x.int("ErrorCount")),
-		Reason: firstOf(x.get("Reason"), x.get("reason")),
-		Raw:    raw,
+	m := &Message{AppID: appID, Raw: raw}
+	var at, sent struct{ latitude, longitude float64 } // where the user is, and what a location message is about
+	var reason string
+	for i := len(x) - 1; i > 0; i-- { // backwards: of two with one name the first counts
+		n := &x[i]
+		if n.depth != 1 {
+			continue
+		}
+		switch string(n.name) {
+		case "ToUserName":
+			m.ToUserName = n.string()
+		case "FromUserName":
+			m.FromUserName = n.string()
+		case "CreateTime":
+			m.CreateTime = n.time()
+		case "MsgType":
+			m.MsgType = n.string()
+		case "MsgId":
+			m.MsgID = n.int()
+		case "Content":
+			m.Content = string(n.text) // spaces are the user's
+		case "MediaId":
+			m.MediaID = n.string()
+		case "PicUrl":
+			m.PicURL = n.string()
+		case "Format":
+			m.Format = n.string()
+		case "Recognition":
+			m.Recognition = n.string()
+		case "ThumbMediaId":
+			m.ThumbMediaID = n.string()
+		case "Latitude":
+			at.latitude = n.float()
+		case "Longitude":
+			at.longitude = n.float()
+		case "Precision":
+			m.Precision = n.float()
+		case "Location_X":
+			sent.latitude = n.float()
+		case "Location_Y":
+			sent.longitude = n.float()
+		case "Scale":
+			m.Scale = int(n.int())
+		case "Label":
+			m.Label = n.string()
+		case "Title":
+			m.Title = n.string()
+		case "Description":
+			m.Description = n.string()
+		case "Url":
+			m.URL = n.string()
+		case "Event":
+			m.Event = n.string()
+		case "EventKey":
+			m.EventKey = n.string()
+		case "Ticket":
+			m.Ticket = n.string()
+		case "Status":
+			m.Status = n.string()
+		case "MsgID":
+			m.SentMsgID = n.int()
+		case "TotalCount":
+			m.TotalCount = int(n.int())
+		case "FilterCount":
+			m.FilterCount = int(n.int())
+		case "SentCount":
+			m.SentCount = int(n.int())
+		case "ErrorCount":
+			m.ErrorCount = int(n.int())
+		case "Reason":
+			m.Reason = n.string()
+		case "reason":
+			reason = n.string()
+		}
 	}
-	m.Latitude, m.Longitude, m.Precision = x.float("Latitude"), x.float("Longitude"), x.float("Precision")
+	m.Reason = firstOf(m.Reason, reason)
 	if m.MsgType == "location" {
-		m.Latitude, m.Longitude = x.float("Location_X"), x.float("Location_Y")
+		at = sent
 	}
+	m.Latitude, m.Longitude = at.latitude, at.longitude
 	return m, nil
 }
 

@@ -1,16 +1,17 @@
 package wechatopen
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/wechatopen/wechatopen/internal/msgcrypt"
@@ -31,7 +32,7 @@ const (
 // push is what WeChat posted, verified and decrypted.
 type push struct {
 	msg   []byte
-	to    string    // ToUserName of the envelope
+	to    []byte    // ToUserName of the envelope, in the buffer
 	sent  time.Time // timestamp of the signed query
 	nonce string
 	used  msgcrypt.Used
@@ -40,145 +41,201 @@ type push struct {
 
 // readPush reads a push in safe mode: signature first, then decryption, then the appid. There is no plain mode, and
 // nothing that the sender can switch it on with.
-func readPush(w http.ResponseWriter, r *http.Request, codec *msgcrypt.Codec, window time.Duration, now time.Time) (*push, error) {
-	if t := r.URL.Query().Get("encrypt_type"); t != "" && t != "aes" {
-		return nil, refuse("encrypt_type is not aes: set the callback to safe mode (安全模式)")
+func readPush(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer, q *pushQuery, codec *msgcrypt.Codec, window time.Duration, now time.Time) (in push, err error) {
+	if t := q.encryptType.value; t != "" && t != "aes" {
+		return in, refuse("encrypt_type is not aes: set the callback to safe mode (安全模式)")
 	}
-	q, err := signedQuery(r, "msg_signature", window, now)
+	sent, err := q.check("msg_signature", q.msgSignature, window, now)
 	if err != nil {
-		return nil, err
+		return in, err
 	}
-	body, err := readBody(w, r)
+	if err := readBody(w, r, buf); err != nil {
+		return in, err
+	}
+	root, err := parseXML(buf.Bytes(), make(element, 0, 4))
 	if err != nil {
-		return nil, err
+		return in, withStatus(http.StatusBadRequest, errorf("push: %w", err))
 	}
-	root, err := parseXML(body)
+	encrypt := root.bytes("Encrypt")
+	if len(encrypt) == 0 {
+		return in, refuse("the body is not encrypted: set the callback to safe mode (安全模式)")
+	}
+	msg, used, err := codec.Open(q.msgSignature.value, q.timestamp.value, q.nonce.value, encrypt)
 	if err != nil {
-		return nil, withStatus(http.StatusBadRequest, errorf("push: %w", err))
+		return in, refuse(err.Error())
 	}
-	encrypt := root.get("Encrypt")
-	if encrypt == "" {
-		return nil, refuse("the body is not encrypted: set the callback to safe mode (安全模式)")
-	}
-	msg, used, err := codec.Open(q.signature, q.timestamp, q.nonce, encrypt)
-	if err != nil {
-		return nil, refuse(err.Error())
-	}
-	return &push{msg: msg, to: root.get("ToUserName"), sent: q.sent, nonce: q.nonce, used: used}, nil
+	return push{msg: msg, to: root.bytes("ToUserName"), sent: sent, nonce: q.nonce.value, used: used}, nil
 }
 
 // readPlainPush reads a push in plain mode, whose signature covers the token, the time and a nonce, but not the message:
 // who has seen one push can send another message with its query, for as long as the window is. Only an account of one's
 // own that asks for it by name gets here.
-func readPlainPush(w http.ResponseWriter, r *http.Request, codec *msgcrypt.Codec, window time.Duration, now time.Time) (*push, error) {
-	q, err := signedQuery(r, "signature", window, now)
+func readPlainPush(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer, q *pushQuery, codec *msgcrypt.Codec, window time.Duration, now time.Time) (in push, err error) {
+	sent, err := q.check("signature", q.signature, window, now)
 	if err != nil {
-		return nil, err
+		return in, err
 	}
-	if !codec.Signed(q.signature, q.timestamp, q.nonce) {
-		return nil, refuse(msgcrypt.ErrSignature.Error())
+	if !codec.Signed(q.signature.value, q.timestamp.value, q.nonce.value) {
+		return in, refuse(msgcrypt.ErrSignature.Error())
 	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return nil, err
+	if err := readBody(w, r, buf); err != nil {
+		return in, err
 	}
-	return &push{msg: body, sent: q.sent, nonce: q.nonce, plain: true}, nil
+	return push{msg: bytes.Clone(buf.Bytes()), sent: sent, nonce: q.nonce.value, plain: true}, nil
 }
 
 // verifyURL answers WeChat's check of a callback URL: GET with echostr, signed like a plain push, or with msg_signature
 // over an encrypted echostr. Source: the access guide for official accounts; whether a third-party platform's URLs are
 // checked this way is not documented.
 func verifyURL(w http.ResponseWriter, r *http.Request, codec *msgcrypt.Codec, window time.Duration, now time.Time) error {
-	echo := r.URL.Query().Get("echostr")
-	if echo == "" || len(echo) > 1024 {
-		return withStatus(http.StatusBadRequest, errorf("GET without a usable echostr: WeChat posts to this address"))
-	}
-	name := "signature"
-	if r.URL.Query().Has("msg_signature") {
-		name = "msg_signature"
-	}
-	q, err := signedQuery(r, name, window, now)
+	q, err := readPushQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
+	echo := q.echostr.value
+	if echo == "" || len(echo) > 1024 {
+		return withStatus(http.StatusBadRequest, errorf("GET without a usable echostr: WeChat posts to this address"))
+	}
 	answer := []byte(echo)
-	if name == "msg_signature" {
-		if answer, _, err = codec.Open(q.signature, q.timestamp, q.nonce, echo); err != nil {
+	if q.msgSignature.times > 0 {
+		if _, err := q.check("msg_signature", q.msgSignature, window, now); err != nil {
+			return err
+		}
+		if answer, _, err = codec.Open(q.msgSignature.value, q.timestamp.value, q.nonce.value, []byte(echo)); err != nil {
 			return refuse(err.Error())
 		}
-	} else if !codec.Signed(q.signature, q.timestamp, q.nonce) {
-		return refuse(msgcrypt.ErrSignature.Error())
+	} else {
+		if _, err := q.check("signature", q.signature, window, now); err != nil {
+			return err
+		}
+		if !codec.Signed(q.signature.value, q.timestamp.value, q.nonce.value) {
+			return refuse(msgcrypt.ErrSignature.Error())
+		}
 	}
 	writeText(w, http.StatusOK, string(answer))
 	return nil
 }
 
-// pushQuery is what the query of a push says, each part exactly once.
+// pushQuery is what the query of a push says.
 type pushQuery struct {
-	signature, timestamp, nonce string
-	sent                        time.Time
+	signature, msgSignature, timestamp, nonce, encryptType, echostr param
 }
 
-func signedQuery(r *http.Request, signature string, window time.Duration, now time.Time) (q pushQuery, err error) {
-	values, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return q, withStatus(http.StatusBadRequest, errorf("push: malformed query"))
-	}
-	for _, p := range []struct {
-		name string
-		dst  *string
-	}{{signature, &q.signature}, {"timestamp", &q.timestamp}, {"nonce", &q.nonce}} {
-		v := values[p.name]
-		if len(v) != 1 || v[0] == "" {
-			return q, refuse("the query has not exactly one " + p.name)
+// param is a parameter of a query: its first value, and how many times it is there.
+type param struct {
+	value string
+	times int
+}
+
+func readPushQuery(raw string) (q pushQuery, err error) {
+	if strings.Contains(raw, "%") || strings.Contains(raw, "+") || strings.Contains(raw, ";") { // only echostr is escaped
+		values, err := url.ParseQuery(raw)
+		if err != nil {
+			return q, withStatus(http.StatusBadRequest, errorf("push: malformed query"))
 		}
-		*p.dst = v[0]
+		for name, values := range values {
+			for _, v := range values {
+				q.add(name, v)
+			}
+		}
+		return q, nil
 	}
-	unix, err := strconv.ParseInt(q.timestamp, 10, 64)
-	if err != nil || unix < 0 || unix > 1<<40 {
-		return q, refuse("timestamp is not a time")
-	}
-	q.sent = time.Unix(unix, 0)
-	window = cmp.Or(window, defaultPushWindow)
-	// A forged timestamp is told from a wrong clock by the signature alone, so the log names both causes.
-	if off := q.sent.Sub(now); off > window || off < -window {
-		return q, refuse("its timestamp is " + off.Round(time.Second).String() + " off our clock, more than " + window.String() +
-			": an old push sent again, or a clock that is wrong")
+	for raw != "" {
+		var pair string
+		pair, raw, _ = strings.Cut(raw, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		q.add(name, value)
 	}
 	return q, nil
 }
 
+func (q *pushQuery) add(name, value string) {
+	var p *param
+	switch name {
+	case "signature":
+		p = &q.signature
+	case "msg_signature":
+		p = &q.msgSignature
+	case "timestamp":
+		p = &q.timestamp
+	case "nonce":
+		p = &q.nonce
+	case "encrypt_type":
+		p = &q.encryptType
+	case "echostr":
+		p = &q.echostr
+	default:
+		return
+	}
+	if p.times++; p.times == 1 {
+		p.value = value
+	}
+}
+
+// check sees that what is signed is there once, with a time that is now.
+func (q *pushQuery) check(name string, signature param, window time.Duration, now time.Time) (sent time.Time, err error) {
+	switch {
+	case !signature.once():
+		return sent, refuse("the query has not exactly one " + name)
+	case !q.timestamp.once():
+		return sent, refuse("the query has not exactly one timestamp")
+	case !q.nonce.once():
+		return sent, refuse("the query has not exactly one nonce")
+	}
+	unix, err := strconv.ParseInt(q.timestamp.value, 10, 64)
+	if err != nil || unix < 0 || unix > 1<<40 {
+		return sent, refuse("timestamp is not a time")
+	}
+	sent = time.Unix(unix, 0)
+	window = cmp.Or(window, defaultPushWindow)
+	// A forged timestamp is told from a wrong clock by the signature alone, so the log names both causes.
+	if off := sent.Sub(now); off > window || off < -window {
+		return sent, refuse("its timestamp is " + off.Round(time.Second).String() + " off our clock, more than " + window.String() +
+			": an old push sent again, or a clock that is wrong")
+	}
+	return sent, nil
+}
+
+func (p param) once() bool { return p.times == 1 && p.value != "" }
+
 func refuse(why string) error { return errorf("%w: %s", ErrSignature, why) }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// bodies are buffers that pushes are read into. What becomes of a push is decoded into memory of its own.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// releaseBody gives a buffer back, unless it has become much larger than pushes are.
+func releaseBody(buf *bytes.Buffer) {
+	if buf.Cap() <= 32<<10 {
+		buf.Reset()
+		bodies.Put(buf)
+	}
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer) error {
 	// Not every ResponseWriter has deadlines; the server's own ReadTimeout then stands alone.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(pushReadTime))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPushBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, withStatus(http.StatusRequestEntityTooLarge, errorf("push: body of more than %d bytes", maxPushBody))
-	case err != nil:
-		return nil, withStatus(http.StatusRequestTimeout, errorf("push: body did not arrive: %w", err))
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxPushBody))
+	if err == nil {
+		return nil
 	}
-	return body, nil
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return withStatus(http.StatusRequestEntityTooLarge, errorf("push: body of more than %d bytes", maxPushBody))
+	}
+	return withStatus(http.StatusRequestTimeout, errorf("push: body did not arrive: %w", err))
 }
 
 // handleOnce calls handle for a push that has not been handled. Of the same push sent several times at once one is
 // handled, and the others wait for it; a push whose handling failed is handled when it is sent again.
 func (o *options) handleOnce(ctx context.Context, prefix string, msg []byte, window time.Duration, handle func(context.Context) error) error {
-	sum := sha256.Sum256(msg)
-	key := prefix + "push:" + base64.RawURLEncoding.EncodeToString(sum[:18])
+	key := hashKey(prefix, "push:", msg)
 	held, unlock, err := o.lock(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	switch _, err := o.store.Get(held, key); {
-	case err == nil:
-		return nil
-	case !errors.Is(err, ErrNotFound):
-		return errorf("push: store: %w", err)
+	if _, handled, err := getValue(held, o.store, key); err != nil || handled {
+		return err
 	}
 	if err := handle(held); err != nil {
 		return err
@@ -196,11 +253,9 @@ func rememberFor(window time.Duration) time.Duration {
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(text))) // complete even if the handler ends in a panic
+	length := strconv.Itoa(len(text)) // complete even if the handler ends in a panic
+	h, v := w.Header(), []string{"text/plain; charset=utf-8", "nosniff", "no-store", length}
+	h["Content-Type"], h["X-Content-Type-Options"], h["Cache-Control"], h["Content-Length"] = v[0:1:1], v[1:2:2], v[2:3:3], v[3:4:4]
 	w.WriteHeader(status)
 	io.WriteString(w, text)
 }

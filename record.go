@@ -2,7 +2,10 @@ package wechatopen
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -25,12 +28,15 @@ func (o *options) lock(ctx context.Context, key string) (held context.Context, u
 // loadRecord reads what this package wrote into the Store; the error wraps [ErrNotFound] if there is nothing. What cannot
 // be read is an error that names the key, never a miss: nothing is overwritten by accident.
 func loadRecord(ctx context.Context, s Store, key string, rec any, version *int) error {
-	b, err := s.Get(ctx, key)
+	b, found, err := getValue(ctx, s, key)
 	if err != nil {
-		return &passingError{errorf("store: %s: %w", key, err)}
+		return err
+	}
+	if !found {
+		return &passingError{ErrNotFound}
 	}
 	if err := json.Unmarshal(b, rec); err != nil {
-		return &passingError{errorf("store: the value of %s is not readable: damaged, or sealed by another program", key)}
+		return unreadable(key)
 	}
 	if *version != 1 {
 		return &passingError{errorf("store: the value of %s has version %d; this release reads version 1", key, *version)}
@@ -40,15 +46,42 @@ func loadRecord(ctx context.Context, s Store, key string, rec any, version *int)
 
 // storeRecord writes what loadRecord reads. It writes nothing once ctx has ended, which is how a lost lock shows.
 func storeRecord(ctx context.Context, s Store, key string, rec any, ttl time.Duration) error {
-	if err := ctx.Err(); err != nil {
-		return &passingError{errorf("store: %s: not written: %w", key, err)}
-	}
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return &passingError{errorf("store: %s: %w", key, err)}
+	}
+	return setValue(ctx, s, key, b, ttl)
+}
+
+func getValue(ctx context.Context, s Store, key string) (b []byte, found bool, err error) {
+	b, err = s.Get(ctx, key)
+	switch {
+	case err == nil:
+		return b, true, nil
+	case errors.Is(err, ErrNotFound):
+		return nil, false, nil
+	}
+	return nil, false, &passingError{errorf("store: %s: %w", key, err)}
+}
+
+func setValue(ctx context.Context, s Store, key string, b []byte, ttl time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return &passingError{errorf("store: %s: not written: %w", key, err)}
 	}
 	if err := s.Set(ctx, key, b, ttl); err != nil {
 		return &passingError{errorf("store: %s: %w", key, err)}
 	}
 	return nil
+}
+
+func unreadable(key string) error {
+	return &passingError{errorf("store: the value of %s is not readable: damaged, sealed by another program, or of another release", key)}
+}
+
+// hashKey is a Store key that ends in a hash of what it is for.
+func hashKey(prefix, kind string, content []byte) string {
+	sum := sha256.Sum256(content)
+	key := make([]byte, 0, 128) // on the stack
+	key = append(append(key, prefix...), kind...)
+	return string(base64.RawURLEncoding.AppendEncode(key, sum[:18]))
 }

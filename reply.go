@@ -1,8 +1,8 @@
 package wechatopen
 
 import (
-	"bytes"
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -147,9 +147,9 @@ type emptyReply struct {
 func (emptyReply) kind() string      { return "" }
 func (emptyReply) body(*replyWriter) {}
 
-// replyXML is the reply to m in the clear.
-func replyXML(m *Message, r Reply, now time.Time) []byte {
-	w := &replyWriter{}
+// appendReply appends the reply to m in the clear.
+func appendReply(dst []byte, m *Message, r Reply, now time.Time) []byte {
+	w := &replyWriter{buf: slices.Grow(dst, 512)}
 	w.open("xml")
 	w.text("ToUserName", m.FromUserName)
 	w.text("FromUserName", m.ToUserName)
@@ -157,21 +157,27 @@ func replyXML(m *Message, r Reply, now time.Time) []byte {
 	w.text("MsgType", r.kind())
 	r.body(w)
 	w.close("xml")
-	return w.buf.Bytes()
+	return w.buf
 }
 
 // replyWriter writes the XML of replies.
-type replyWriter struct{ buf bytes.Buffer }
+type replyWriter struct{ buf []byte }
 
-func (w *replyWriter) open(name string)  { w.buf.WriteString("<" + name + ">") }
-func (w *replyWriter) close(name string) { w.buf.WriteString("</" + name + ">") }
+func (w *replyWriter) write(parts ...string) {
+	for _, p := range parts {
+		w.buf = append(w.buf, p...)
+	}
+}
+
+func (w *replyWriter) open(name string)  { w.write("<", name, ">") }
+func (w *replyWriter) close(name string) { w.write("</", name, ">") }
 
 func (w *replyWriter) number(name string, n int64) { w.raw(name, strconv.FormatInt(n, 10)) }
 
 // raw writes a value that needs no escaping.
 func (w *replyWriter) raw(name, value string) {
 	w.open(name)
-	w.buf.WriteString(value)
+	w.write(value)
 	w.close(name)
 }
 
@@ -188,10 +194,11 @@ func (w *replyWriter) optional(name, value string) {
 }
 
 func (w *replyWriter) text(name, value string) {
+	if strings.Contains(value, "]]>") || !isTextXML([]byte(value)) {
+		value = cdata.Replace(xmlChars(value))
+	}
 	w.open(name)
-	w.buf.WriteString("<![CDATA[")
-	w.buf.WriteString(cdata.Replace(xmlChars(value)))
-	w.buf.WriteString("]]>")
+	w.write("<![CDATA[", value, "]]>")
 	w.close(name)
 }
 

@@ -15,7 +15,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"slices"
+	"sync"
 )
 
 // Errors of Open. They tell an operator which step failed and nothing about the secret side of it.
@@ -31,54 +31,93 @@ const (
 	headSize   = randomSize + 4
 )
 
-// Signature is the lower-case hexadecimal SHA-1 of the strings, sorted bytewise and put together.
-func Signature(parts ...string) string {
-	slices.Sort(parts)
-	h := sha1.New()
-	for _, p := range parts {
-		h.Write([]byte(p))
+// Signature is the lower-case hexadecimal SHA-1 of the strings, sorted bytewise and put together. It sorts parts in place.
+func Signature(parts ...[]byte) (signature [2 * sha1.Size]byte) {
+	for i := range parts { // four at most
+		for j := i; j > 0 && bytes.Compare(parts[j-1], parts[j]) > 0; j-- {
+			parts[j-1], parts[j] = parts[j], parts[j-1]
+		}
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	all := make([]byte, 0, 1024) // on the stack, and more than most pushes take
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	sum := sha1.Sum(all)
+	hex.Encode(signature[:], sum[:])
+	return signature
 }
 
 // Codec opens and seals the pushes of one component or account.
 type Codec struct {
-	appID  string
-	tokens []string // newest first
-	keys   []key    // newest first
+	appID  []byte
+	tokens [][]byte // newest first
+	keys   []*key   // newest first
 }
 
+// key keeps the modes that it has made: one is larger than most messages.
 type key struct {
-	block cipher.Block
-	iv    []byte // the first 16 bytes of the AES key
+	iv                     []byte // the first 16 bytes of the AES key
+	decrypters, encrypters sync.Pool
+}
+
+// cbcMode is what [cipher.NewCBCDecrypter] and [cipher.NewCBCEncrypter] return.
+type cbcMode interface {
+	cipher.BlockMode
+	SetIV([]byte)
+}
+
+func newKey(k []byte) (*key, error) {
+	block, err := aes.NewCipher(k)
+	if err != nil {
+		return nil, err
+	}
+	iv := bytes.Clone(k[:aes.BlockSize])
+	return &key{
+		iv:         iv,
+		decrypters: sync.Pool{New: func() any { return cipher.NewCBCDecrypter(block, iv) }},
+		encrypters: sync.Pool{New: func() any { return cipher.NewCBCEncrypter(block, iv) }},
+	}, nil
+}
+
+func (k *key) decrypt(data []byte) { k.crypt(&k.decrypters, data) }
+func (k *key) encrypt(data []byte) { k.crypt(&k.encrypters, data) }
+
+func (k *key) crypt(modes *sync.Pool, data []byte) {
+	mode := modes.Get().(cbcMode)
+	mode.SetIV(k.iv)
+	mode.CryptBlocks(data, data)
+	modes.Put(mode)
 }
 
 // New returns a Codec. tokens and keys are newest first; each key has 32 bytes.
 func New(appID string, tokens []string, keys [][]byte) (*Codec, error) {
-	c := &Codec{appID: appID, tokens: tokens}
+	c := &Codec{appID: []byte(appID)}
+	for _, t := range tokens {
+		c.tokens = append(c.tokens, []byte(t))
+	}
 	for _, k := range keys {
 		if len(k) != 32 {
 			return nil, errors.New("AES key does not have 32 bytes")
 		}
-		block, err := aes.NewCipher(k)
+		key, err := newKey(k)
 		if err != nil {
 			return nil, err
 		}
-		c.keys = append(c.keys, key{block, bytes.Clone(k[:aes.BlockSize])})
+		c.keys = append(c.keys, key)
 	}
 	return c, nil
 }
 
-// Signed reports whether signature is that of the parts under one of the tokens, in constant time for each.
-func (c *Codec) Signed(signature string, parts ...string) bool {
-	_, ok := c.signedBy(signature, parts...)
+// Signed reports whether signature is that of a plain push under one of the tokens, in constant time for each.
+func (c *Codec) Signed(signature, timestamp, nonce string) bool {
+	_, ok := c.signedBy(signature, timestamp, nonce, nil)
 	return ok
 }
 
-func (c *Codec) signedBy(signature string, parts ...string) (token int, ok bool) {
+func (c *Codec) signedBy(signature, timestamp, nonce string, encrypt []byte) (token int, ok bool) {
 	for i, t := range c.tokens {
-		want := Signature(append([]string{t}, parts...)...)
-		if subtle.ConstantTimeCompare([]byte(want), []byte(signature)) == 1 {
+		want := Signature(t, []byte(timestamp), []byte(nonce), encrypt)
+		if subtle.ConstantTimeCompare(want[:], []byte(signature)) == 1 {
 			return i, true
 		}
 	}
@@ -90,23 +129,23 @@ type Used struct{ token, key int }
 
 // Open checks the signature of a push first, then decrypts it, then compares the appid. The message is a slice of
 // memory of its own.
-func (c *Codec) Open(signature, timestamp, nonce, encrypt string) (msg []byte, used Used, err error) {
+func (c *Codec) Open(signature, timestamp, nonce string, encrypt []byte) (msg []byte, used Used, err error) {
 	token, ok := c.signedBy(signature, timestamp, nonce, encrypt)
 	if !ok {
 		return nil, used, ErrSignature
 	}
-	data, err := base64.StdEncoding.DecodeString(encrypt)
-	if err != nil || len(data) == 0 || len(data)%aes.BlockSize != 0 {
-		return nil, used, ErrDecrypt
-	}
 	err = ErrDecrypt
-	plain := make([]byte, len(data))
 	for i, k := range c.keys {
-		cipher.NewCBCDecrypter(k.block, k.iv).CryptBlocks(plain, data)
-		msg, appID, ok := split(plain)
+		// Decoded again for the next key: decrypted in place, a message that opens, as nearly all do, takes one buffer.
+		data, bad := base64.StdEncoding.AppendDecode(nil, encrypt)
+		if bad != nil || len(data) == 0 || len(data)%aes.BlockSize != 0 {
+			return nil, used, ErrDecrypt
+		}
+		k.decrypt(data)
+		msg, appID, ok := split(data)
 		switch {
 		case !ok:
-		case subtle.ConstantTimeCompare(appID, []byte(c.appID)) == 1:
+		case subtle.ConstantTimeCompare(appID, c.appID) == 1:
 			return msg, Used{token, i}, nil
 		default:
 			err = ErrAppID
@@ -138,14 +177,14 @@ func split(plain []byte) (msg, appID []byte, ok bool) {
 	return rest[:n:n], rest[n:], true
 }
 
-// Seal encrypts and signs a reply with what opened the push.
-func (c *Codec) Seal(used Used, msg []byte, timestamp, nonce string) (encrypt, signature string) {
+// Seal appends a reply to dst, encrypted with what opened the push, and signs it.
+func (c *Codec) Seal(dst []byte, used Used, msg []byte, timestamp, nonce string) (sealed []byte, signature string) {
 	var random [randomSize]byte
 	rand.Read(random[:])
-	return c.seal(used, random, msg, timestamp, nonce)
+	return c.seal(dst, used, random, msg, timestamp, nonce)
 }
 
-func (c *Codec) seal(used Used, random [randomSize]byte, msg []byte, timestamp, nonce string) (encrypt, signature string) {
+func (c *Codec) seal(dst []byte, used Used, random [randomSize]byte, msg []byte, timestamp, nonce string) (sealed []byte, signature string) {
 	size := headSize + len(msg) + len(c.appID)
 	pad := padTo - size%padTo
 	plain := make([]byte, 0, size+pad)
@@ -153,9 +192,11 @@ func (c *Codec) seal(used Used, random [randomSize]byte, msg []byte, timestamp, 
 	plain = binary.BigEndian.AppendUint32(plain, uint32(len(msg)))
 	plain = append(plain, msg...)
 	plain = append(plain, c.appID...)
-	plain = append(plain, bytes.Repeat([]byte{byte(pad)}, pad)...)
-	k := c.keys[used.key]
-	cipher.NewCBCEncrypter(k.block, k.iv).CryptBlocks(plain, plain)
-	encrypt = base64.StdEncoding.EncodeToString(plain)
-	return encrypt, Signature(c.tokens[used.token], timestamp, nonce, encrypt)
+	for range pad {
+		plain = append(plain, byte(pad))
+	}
+	c.keys[used.key].encrypt(plain)
+	sealed = base64.StdEncoding.AppendEncode(dst, plain)
+	sum := Signature(c.tokens[used.token], []byte(timestamp), []byte(nonce), sealed[len(dst):])
+	return sealed, string(sum[:])
 }

@@ -67,7 +67,7 @@ func TestOpenOfficialVectors(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCodec(t, tt.appID, []string{tt.token}, []string{tt.key})
-			msg, _, err := c.Open(tt.signature, tt.timestamp, tt.nonce, tt.encrypt)
+			msg, _, err := c.Open(tt.signature, tt.timestamp, tt.nonce, []byte(tt.encrypt))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,14 +85,14 @@ func TestOpenOfficialVectors(t *testing.T) {
 
 func TestSealOfficialVectors(t *testing.T) {
 	c := newCodec(t, "wxb11529c136998cb6", []string{"pamtest"}, []string{sampleKey})
-	encrypt, _ := c.seal(Used{}, [16]byte([]byte("aaaabbbbccccdddd")), []byte("我是中文abcd123"), "1409304348", "xxxxxx")
-	if want := "jn1L23DB+6ELqJ+6bruv21Y6MD7KeIfP82D6gU39rmkgczbWwt5+3bnyg5K55bgVtVzd832WzZGMhkP72vVOfg=="; encrypt != want {
+	encrypt, _ := c.seal(nil, Used{}, [16]byte([]byte("aaaabbbbccccdddd")), []byte("我是中文abcd123"), "1409304348", "xxxxxx")
+	if want := "jn1L23DB+6ELqJ+6bruv21Y6MD7KeIfP82D6gU39rmkgczbWwt5+3bnyg5K55bgVtVzd832WzZGMhkP72vVOfg=="; string(encrypt) != want {
 		t.Errorf("A1: got %s, want %s", encrypt, want)
 	}
 
 	c = newCodec(t, "wx134c8103faa5a59e", []string{"AAAAA"}, []string{strings.Repeat("A", 43)})
-	encrypt, signature := c.seal(Used{}, [16]byte([]byte("999951349e8ee746")), []byte("<xml><demo_resp>[CDATA[good luck]]</demo_resp></xml>"), "1713424427", "415670741")
-	if encrypt != vectorEOut {
+	encrypt, signature := c.seal(nil, Used{}, [16]byte([]byte("999951349e8ee746")), []byte("<xml><demo_resp>[CDATA[good luck]]</demo_resp></xml>"), "1713424427", "415670741")
+	if string(encrypt) != vectorEOut {
 		t.Errorf("E, reply: got %s, want %s", encrypt, vectorEOut)
 	}
 	if want := "03e0812039325c2712ef5f0f980fd14c70d6e307"; signature != want {
@@ -113,17 +113,23 @@ func TestReplyIsSealedWithWhatOpenedThePush(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			wechat := newCodec(t, "wxapp", []string{tt.token}, []string{tt.key})
-			encrypt, signature := wechat.Seal(Used{}, []byte("ping"), "1", "n")
-			msg, used, err := platform.Open(signature, "1", "n", encrypt)
+			encrypt, signature := wechat.Seal(nil, Used{}, []byte("ping"), "1", "n")
+			msg, used, err := platform.Open(signature, "1", "n", []byte(encrypt))
 			if err != nil || string(msg) != "ping" {
 				t.Fatalf("Open: %q, %v", msg, err)
 			}
-			encrypt, signature = platform.Seal(used, []byte("pong"), "2", "n")
-			if msg, _, err = wechat.Open(signature, "2", "n", encrypt); err != nil || string(msg) != "pong" {
+			encrypt, signature = platform.Seal(nil, used, []byte("pong"), "2", "n")
+			if msg, _, err = wechat.Open(signature, "2", "n", []byte(encrypt)); err != nil || string(msg) != "pong" {
 				t.Fatalf("the reply does not open for the sender: %q, %v", msg, err)
 			}
 		})
 	}
+}
+
+// signed is the signature of a ciphertext at time 1 with nonce n.
+func signed(token, encrypt string) string {
+	s := Signature([]byte(token), []byte("1"), []byte("n"), []byte(encrypt))
+	return string(s[:])
 }
 
 // encryptRaw encrypts a plaintext as it is, whatever its framing.
@@ -153,7 +159,7 @@ func pad32(b []byte) []byte {
 func TestOpenRefuses(t *testing.T) {
 	c := newCodec(t, "wxapp", []string{"token"}, []string{sampleKey})
 	open := func(encrypt string) error {
-		_, _, err := c.Open(Signature("token", "1", "n", encrypt), "1", "n", encrypt)
+		_, _, err := c.Open(signed("token", encrypt), "1", "n", []byte(encrypt))
 		return err
 	}
 	good := pad32(frame(2, "hiwxapp"))
@@ -203,7 +209,7 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestSignatureIsComparedAsItIs(t *testing.T) {
 	c := newCodec(t, "wxapp", []string{"token"}, []string{sampleKey})
-	encrypt, signature := c.Seal(Used{}, []byte("hi"), "1", "n")
+	encrypt, signature := c.Seal(nil, Used{}, []byte("hi"), "1", "n")
 	digit := "0"
 	if signature[0] == '0' {
 		digit = "1"
@@ -218,7 +224,7 @@ func TestSignatureIsComparedAsItIs(t *testing.T) {
 		if name == "upper case" && s == signature {
 			continue // all digits, by chance
 		}
-		_, _, err := c.Open(s, "1", "n", encrypt)
+		_, _, err := c.Open(s, "1", "n", []byte(encrypt))
 		if !errors.Is(err, ErrSignature) {
 			t.Errorf("%s: got %v, want ErrSignature", name, err)
 		}
@@ -235,11 +241,11 @@ func FuzzOpen(f *testing.F) {
 	f.Add(vectorEOut)
 	f.Add("")
 	f.Fuzz(func(t *testing.T, encrypt string) {
-		msg, used, err := c.Open(Signature("AAAAA", "1", "n", encrypt), "1", "n", encrypt)
+		msg, used, err := c.Open(signed("AAAAA", encrypt), "1", "n", []byte(encrypt))
 		if err != nil {
 			return
 		}
-		again, signature := c.Seal(used, msg, "2", "n")
+		again, signature := c.Seal(nil, used, msg, "2", "n")
 		msg2, _, err := c.Open(signature, "2", "n", again)
 		if err != nil || !bytes.Equal(msg, msg2) {
 			t.Errorf("what opened does not open when sealed again: %v", err)
@@ -254,7 +260,7 @@ func FuzzDecryptFraming(f *testing.F) {
 	f.Fuzz(func(t *testing.T, plain []byte) {
 		plain = plain[:len(plain)/16*16]
 		encrypt := encryptRaw(t, sampleKey, plain)
-		msg, _, err := c.Open(Signature("token", "1", "n", encrypt), "1", "n", encrypt)
+		msg, _, err := c.Open(signed("token", encrypt), "1", "n", []byte(encrypt))
 		if err == nil && len(msg) > len(plain) {
 			t.Errorf("message of %d bytes out of %d", len(msg), len(plain))
 		}
