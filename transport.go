@@ -40,6 +40,9 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.Source == nil {
 		return nil, errorf("Transport.Source is nil")
 	}
+	if r.URL == nil {
+		return nil, errorf("Transport: the request has no URL")
+	}
 	op, ok := t.Source.c.endpoints.apiPath(r.URL)
 	if !ok {
 		return nil, errorf("Transport: %s%s is not WeChat's API: no token is sent there", r.URL.Host, r.URL.Path)
@@ -51,6 +54,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	var resp *http.Response
 	err := withToken(r.Context(), t.Source, op, func(token *Token) error {
 		again := r.Clone(r.Context())
+		again.Host = "" // the URL alone was checked; a proxy of plain HTTP would go by this
 		if resp != nil {
 			if r.Body != nil && r.Body != http.NoBody {
 				if r.GetBody == nil {

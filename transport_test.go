@@ -306,6 +306,38 @@ func TestTransportRefusesOtherHosts(t *testing.T) {
 	}
 }
 
+// A proxy of plain HTTP goes by the Host of a request, which a reverse proxy copies from its visitor's.
+func TestTransportGoesByTheURLAlone(t *testing.T) {
+	a, api := bareAPI(t, func(http.ResponseWriter, *http.Request) { t.Error("not by the proxy") })
+	var asked string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Host + " " + r.URL.Host
+		io.WriteString(w, wireOK)
+	}))
+	defer proxy.Close()
+	base := &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }}
+	r := request(t, http.MethodGet, api.URL+"/cgi-bin/x")
+	r.Host = "evil.example"
+	resp, err := (&wechatopen.Transport{Source: a.AccessToken(), Base: base}).RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if host := strings.TrimPrefix(api.URL, "http://"); asked != host+" "+host {
+		t.Errorf("the proxy was asked for %q", asked)
+	}
+	if r.Host != "evil.example" {
+		t.Errorf("the caller's request has become one to %q", r.Host)
+	}
+}
+
+func TestTransportRefusesARequestWithoutAURL(t *testing.T) {
+	a, _ := bareAPI(t, func(http.ResponseWriter, *http.Request) { t.Error("a request reached the API") })
+	if _, err := (&wechatopen.Transport{Source: a.AccessToken()}).RoundTrip(&http.Request{}); err == nil {
+		t.Error("no error")
+	}
+}
+
 // An API behind a path of a host that has others: no token for those, and the path of WeChat's names it.
 func TestTransportKeepsToThePathOfTheEndpoint(t *testing.T) {
 	var got []string
