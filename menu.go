@@ -69,8 +69,9 @@ func (r MenuRule) MarshalJSON() ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// CreateMenu sets the menu that everyone sees who sees no conditional one. Users see it within a day, or when they follow
-// the account anew. WeChat's page: menu/create.
+// CreateMenu sets the menu that everyone sees who sees no conditional one. WeChat's client looks for a new one when the
+// user opens the conversation and last looked more than five minutes ago, or when the user follows the account anew.
+// WeChat's page: menu/create.
 func (a *Account) CreateMenu(ctx context.Context, buttons Buttons) error {
 	return a.Post(ctx, "/cgi-bin/menu/create", map[string]any{"button": buttons}, nil)
 }
