@@ -47,8 +47,8 @@ type OAuth struct {
 	// OutsideWeChat answers a browser that is not WeChat's and has no session, where WeChat's login page would only say
 	// "open in WeChat". It may be what another OAuth requires, one of [ScopeLogin], around the same pages; requests of
 	// every kind reach it, for that one to find its session. Programs that do not call themselves a browser go on to
-	// WeChat. Nil: for navigations a page that says so, with the address as text and as a QR code. It is not for ScopeLogin,
-	// whose page any browser can use.
+	// WeChat. Nil: for navigations a page that says so, with the address as text and, up to 1,000 bytes, as a QR code. It is
+	// not for ScopeLogin, whose page any browser can use.
 	OutsideWeChat http.Handler
 
 	// AnyBrowser sends every browser to WeChat's login page: for development against package wechattest, whose pages any

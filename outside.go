@@ -36,11 +36,19 @@ func (v *visit) answerOutside() error {
 	return writeOutsidePage(v.w, v.clean())
 }
 
+// maxQRAddress is the longest address that is shown as a QR code. Phones hardly read a finer one from a screen, and to
+// draw it takes milliseconds of a processor, for which any visitor could ask.
+const maxQRAddress = 1000
+
 // writeOutsidePage shows the address of a page that opens in WeChat. Its status keeps crawlers and caches from taking it
 // for that page.
 func writeOutsidePage(w http.ResponseWriter, address string) error {
 	data := outsidePageData{Nonce: rand.Text(), Address: address}
-	if code, err := qr.Encode([]byte(address)); err == nil {
+	if len(address) <= maxQRAddress {
+		code, err := qr.Encode([]byte(address))
+		if err != nil {
+			return errorf("page: %w", err)
+		}
 		data.QR = newQRPicture(code)
 	}
 	var b bytes.Buffer
@@ -59,7 +67,7 @@ func writeOutsidePage(w http.ResponseWriter, address string) error {
 
 type outsidePageData struct {
 	Nonce, Address string
-	QR             *qrPicture // nil if the address is too long for one
+	QR             *qrPicture // nil if the address is longer than maxQRAddress
 }
 
 // qrPicture is a QR code as lines of an SVG picture, one unit a module.
