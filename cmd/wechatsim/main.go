@@ -101,12 +101,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	defer s.Close()
 	comp := s.AddComponent(cfg)
+	if *releaseTest {
+		mu.Lock()
+		fmt.Fprintf(out, "WECHAT_URL=%s\n", s.URL()) // and no secrets: the service has them, and logs of tests are kept
+		mu.Unlock()
+		return release(ctx, comp, *group, out, &mu)
+	}
 	mu.Lock()
 	describe(out, s, comp, official, *domain)
 	mu.Unlock()
-	if *releaseTest {
-		return release(ctx, comp, *group, out, &mu)
-	}
 	if *eventURL != "" {
 		pushTickets(ctx, comp, logf)
 	}

@@ -200,7 +200,7 @@ func platformService(t *testing.T, out *output, credentials wechatopen.Credentia
 }
 
 func TestReleaseTestOfAService(t *testing.T) {
-	credentials := wechatopen.Credentials{AppID: "wx0123456789abcdef", AppSecret: strings.Repeat("5", 32), Token: "token",
+	credentials := wechatopen.Credentials{AppID: "wx0123456789abcdef", AppSecret: strings.Repeat("5", 32), Token: "pushtoken",
 		EncodingAESKey: strings.Repeat("k", 43)}
 	good := func(p *wechatopen.Platform) wechatopen.MessageFunc { return wechatopen.ReleaseTest(p, nil) }
 	mute := func(p *wechatopen.Platform) wechatopen.MessageFunc { // says nothing to the text and to the event
@@ -236,8 +236,10 @@ func TestReleaseTestOfAService(t *testing.T) {
 					t.Errorf("the report lacks %q:\n%s", want, got)
 				}
 			}
-			if strings.Contains(out.String()[strings.Index(out.String(), "Release test"):], credentials.AppSecret) {
-				t.Error("the report shows the secret")
+			for _, secret := range []string{credentials.AppSecret, credentials.Token, credentials.EncodingAESKey} {
+				if strings.Contains(out.String(), secret) {
+					t.Errorf("shows a secret of the service:\n%s", out.String())
+				}
 			}
 		})
 	}
