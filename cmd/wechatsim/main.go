@@ -70,8 +70,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *group < 0 || *group > releaseGroups {
 		return fmt.Errorf("-group %d is none of 0 to %d", *group, releaseGroups)
 	}
-	if *releaseTest && (*eventURL == "" || *messageURL == "") {
-		return errors.New("-release-test needs -event-url and -message-url")
+	if *releaseTest && (*component == "" || *eventURL == "" || *messageURL == "") {
+		return errors.New("-release-test needs -component, -event-url and -message-url")
 	}
 	cfg := wechattest.ComponentConfig{EventURL: *eventURL, MessageURL: *messageURL, Domain: *domain}
 	official := wechattest.AccountConfig{Name: "示例公众号", Domain: *domain, MessageURL: *accountURL, PlainMode: *plain}

@@ -167,6 +167,7 @@ func TestRunRefusesWrongFlags(t *testing.T) {
 		{"-account", "wx1:s:t:" + strings.Repeat("k", 43), "-component", "wx1:s:t:" + strings.Repeat("k", 43)},
 		{"-release-test"},
 		{"-release-test", "-event-url", "http://127.0.0.1:1/"},
+		{"-release-test", "-event-url", "http://127.0.0.1:1/", "-message-url", "http://127.0.0.1:1/", "-group", "1"},
 		{"-group", "6"},
 		{"-group", "-1"},
 	} {
