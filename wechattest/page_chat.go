@@ -88,11 +88,12 @@ func (c *call) chat(a *Account, u *User, form url.Values, picture *upload) (to s
 			to = b.URL
 		}
 	case form.Has("choose"):
-		i := slices.IndexFunc(c.choices(a, openID), func(k Choice) bool { return k.ID == form.Get("choose") })
+		choices := a.choices(openID)
+		i := slices.IndexFunc(choices, func(k Choice) bool { return k.ID == form.Get("choose") })
 		if i < 0 {
 			return "", errors.New("there is no such choice")
 		}
-		k := c.choices(a, openID)[i]
+		k := choices[i]
 		a.Push(ctx, a.MessageXML(openID, "text", newMsgID(), c.Now(),
 			"<Content>"+cdata(k.Content)+"</Content>\n<bizmsgmenuid>"+cdata(k.ID)+"</bizmsgmenuid>\n"))
 	case picture != nil:
@@ -106,7 +107,7 @@ func (c *call) chat(a *Account, u *User, form url.Values, picture *upload) (to s
 }
 
 // choices are those of every msgmenu that a user was sent, the newest first.
-func (c *call) choices(a *Account, openID string) (out []Choice) {
+func (a *Account) choices(openID string) (out []Choice) {
 	for _, l := range slices.Backward(a.linesOf(func(l Line) bool { return l.OpenID == openID })) {
 		out = append(out, l.Choices...)
 	}
