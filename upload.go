@@ -82,7 +82,7 @@ func (f File) payload() (*payload, error) {
 	w := multipart.NewWriter(&form)
 	for _, name := range slices.Sorted(maps.Keys(f.Form)) {
 		for _, v := range f.Form[name] {
-			if err := w.WriteField(name, v); err != nil {
+			if err := w.WriteField(inHeader.Replace(name), v); err != nil {
 				return nil, err
 			}
 		}
@@ -92,7 +92,7 @@ func (f File) payload() (*payload, error) {
 		return nil, errorf("File.ContentType holds a line break")
 	}
 	if _, err := w.CreatePart(textproto.MIMEHeader{
-		"Content-Disposition": {multipart.FileContentDisposition(cmp.Or(f.Field, "media"), f.Name)},
+		"Content-Disposition": {multipart.FileContentDisposition(inHeader.Replace(cmp.Or(f.Field, "media")), inHeader.Replace(f.Name))},
 		"Content-Type":        {contentType},
 	}); err != nil {
 		return nil, err
@@ -113,6 +113,9 @@ func (f File) payload() (*payload, error) {
 		extraTime: time.Duration(f.Size/slowestUpload) * time.Second,
 	}, nil
 }
+
+// inHeader takes line breaks out of a name, as browsers do: mime/multipart does it from Go 1.26 only.
+var inHeader = strings.NewReplacer("\r", "%0D", "\n", "%0A")
 
 // progressReader reports what is read of a file, and that it is shorter than was said: net/http would say less.
 type progressReader struct {
