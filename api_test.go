@@ -82,7 +82,7 @@ var (
 	_, _ interface {
 		Upload(ctx context.Context, path string, f wechatopen.File, out any) error
 		Quota(ctx context.Context, path string) (*wechatopen.Quota, error)
-		Request(ctx context.Context, rid string) (*wechatopen.Request, error)
+		CallRecord(ctx context.Context, rid string) (*wechatopen.CallRecord, error)
 		APIDomainIPs(ctx context.Context) ([]netip.Prefix, error)
 		CallbackIPs(ctx context.Context) ([]netip.Prefix, error)
 		ClearQuota(ctx context.Context) error
@@ -174,7 +174,7 @@ var (
 		Follows: false, OpenID: "", UnionID: "", Language: "", Since: time.Time{}, Remark: "", TagIDs: []int{}, Channel: "", QRScene: "",
 	}
 	_ = wechatopen.Quota{DailyLimit: int64(0), Used: int64(0), Remain: int64(0), Rate: wechatopen.RateLimit{Calls: int64(0), Per: time.Duration(0)}, ComponentRate: wechatopen.RateLimit{}}
-	_ = wechatopen.Request{Time: time.Time{}, Duration: time.Duration(0), URL: "", Body: "", Answer: "", ClientIP: ""}
+	_ = wechatopen.CallRecord{Time: time.Time{}, Duration: time.Duration(0), URL: "", Body: "", Answer: "", ClientIP: ""}
 	_ = wechatopen.RelayHandler{Origins: []string{}, OnError: func(w http.ResponseWriter, r *http.Request, err error) {}}
 	_ = []string{wechatopen.ScopeBase, wechatopen.ScopeUserInfo, wechatopen.ScopeLogin}
 	_ = []error{

@@ -29,6 +29,8 @@ func (a *Account) send(ctx context.Context, openID, agent string, m CustomMessag
 	switch kind {
 	case "":
 		return errorf("customer-service message: nothing to send")
+	case "touser", "msgtype", "customservice":
+		return errorf("customer-service message: %s is no kind of message", kind)
 	case kindTransfer:
 		return errorf("customer-service message: %s answers a message and cannot be sent", kind)
 	}

@@ -150,6 +150,7 @@ func TestWhatIsNoMessageIsNotSent(t *testing.T) {
 		"the same to an agent":     wechatopen.TransferCustomerService("a@b"),
 		"a kind without a name":    wechatopen.CustomKind("", map[string]string{}),
 		"the same kind by another": wechatopen.CustomKind("transfer_customer_service", nil),
+		"another field's name":     wechatopen.CustomKind("touser", "oSomebodyElse"),
 		"what JSON cannot carry":   wechatopen.CustomKind("text", func() {}),
 	} {
 		if err := a.Send(t.Context(), s.openID, m); err == nil || !strings.HasPrefix(err.Error(), "wechatopen: ") {

@@ -63,8 +63,8 @@ func getQuota(ctx context.Context, c caller, path string) (*Quota, error) {
 	}, nil
 }
 
-// Request is what WeChat remembers of a call, for seven days. It prints and logs without its content.
-type Request struct {
+// CallRecord is what WeChat remembers of a call, for seven days. It prints and logs without its content.
+type CallRecord struct {
 	Time     time.Time
 	Duration time.Duration // at WeChat
 	// URL, Body and Answer may hold the token of the call.
@@ -73,28 +73,28 @@ type Request struct {
 }
 
 // String keeps the call's token out of logs.
-func (r Request) String() string {
-	return "{request of " + r.Time.Format(time.RFC3339) + " from " + r.ClientIP + "}"
+func (r CallRecord) String() string {
+	return "{call at " + r.Time.Format(time.RFC3339) + " from " + r.ClientIP + "}"
 }
 
 // GoString keeps the call's token out of %#v.
-func (r Request) GoString() string { return "wechatopen.Request" + r.String() }
+func (r CallRecord) GoString() string { return "wechatopen.CallRecord" + r.String() }
 
 // LogValue keeps the call's token out of [log/slog].
-func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
+func (r CallRecord) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-// Request is a call of the account by its request id, which [APIError] has as RID. Errcode 76001: not found, or over
+// CallRecord is a call of the account by its request id, which [APIError] has as RID. Errcode 76001: not found, or over
 // seven days ago; 76003: of another account. WeChat's page: openapi/rid/get.
-func (a *Account) Request(ctx context.Context, rid string) (*Request, error) {
-	return getRequest(ctx, a, rid)
+func (a *Account) CallRecord(ctx context.Context, rid string) (*CallRecord, error) {
+	return getCallRecord(ctx, a, rid)
 }
 
-// Request is a call of the component by its request id.
-func (p *Platform) Request(ctx context.Context, rid string) (*Request, error) {
-	return getRequest(ctx, p, rid)
+// CallRecord is a call of the component by its request id.
+func (p *Platform) CallRecord(ctx context.Context, rid string) (*CallRecord, error) {
+	return getCallRecord(ctx, p, rid)
 }
 
-func getRequest(ctx context.Context, c caller, rid string) (*Request, error) {
+func getCallRecord(ctx context.Context, c caller, rid string) (*CallRecord, error) {
 	var out struct {
 		Request struct {
 			InvokeTime Int    `json:"invoke_time"`
@@ -109,7 +109,7 @@ func getRequest(ctx context.Context, c caller, rid string) (*Request, error) {
 		return nil, err
 	}
 	r := out.Request
-	return &Request{
+	return &CallRecord{
 		Time: time.Unix(int64(r.InvokeTime), 0), Duration: time.Duration(r.Cost) * time.Millisecond,
 		URL: r.URL, Body: r.Body, Answer: r.Answer, ClientIP: r.ClientIP,
 	}, nil

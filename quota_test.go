@@ -87,7 +87,7 @@ func TestRequestIsWhatWeChatRemembersOfACall(t *testing.T) {
 	at := w.sim.Now()
 	rid := refused(shop.Send(t.Context(), "nobody", wechatopen.Text("私密 <&>")))
 	w.sim.Advance(time.Hour)
-	r, err := shop.Request(t.Context(), rid)
+	r, err := shop.CallRecord(t.Context(), rid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,8 +99,8 @@ func TestRequestIsWhatWeChatRemembersOfACall(t *testing.T) {
 	}
 	// attacks.md 42
 	var log logBuffer
-	log.logger().Info("asked", "request", r, "value", *r, slog.Any("group", []wechatopen.Request{*r}))
-	printed := fmt.Sprintf("%v|%+v|%#v|%s|%q|%v|%+v|%#v|%+v", r, r, r, r, r, *r, *r, *r, []*wechatopen.Request{r}) + log.String()
+	log.logger().Info("asked", "request", r, "value", *r, slog.Any("group", []wechatopen.CallRecord{*r}))
+	printed := fmt.Sprintf("%v|%+v|%#v|%s|%q|%v|%+v|%#v|%+v", r, r, r, r, r, *r, *r, *r, []*wechatopen.CallRecord{r}) + log.String()
 	for _, secret := range []string{token, "access_token", "私密", "40003"} {
 		if strings.Contains(printed, secret) {
 			t.Errorf("%q is printed: %s", secret, printed)
@@ -112,17 +112,17 @@ func TestRequestIsWhatWeChatRemembersOfACall(t *testing.T) {
 
 	theirs := refused(w.platform.Get(t.Context(), opUserInfo, nil, nil)) // with the wrong kind of token
 	w.sim.AllowMisuse(opUserInfo)
-	if r, err := w.platform.Request(t.Context(), theirs); err != nil || !strings.HasPrefix(r.URL, opUserInfo) {
+	if r, err := w.platform.CallRecord(t.Context(), theirs); err != nil || !strings.HasPrefix(r.URL, opUserInfo) {
 		t.Errorf("of the component: %v, %v", r, err)
 	}
 	for id, want := range map[string]int{theirs: 76003, "00000000-00000000-00000000": 76001, "garbage": 76002} {
-		if r, err := shop.Request(t.Context(), id); refusedWith(err) != want || r != nil {
+		if r, err := shop.CallRecord(t.Context(), id); refusedWith(err) != want || r != nil {
 			t.Errorf("%s: %v, %v, want errcode %d", id, r, err, want)
 		}
 	}
 	w.sim.Advance(7 * 24 * time.Hour)
 	w.pushTicket()
-	if r, err := shop.Request(t.Context(), rid); refusedWith(err) != 76001 || r != nil {
+	if r, err := shop.CallRecord(t.Context(), rid); refusedWith(err) != 76001 || r != nil {
 		t.Errorf("after a week: %v, %v, want errcode 76001", r, err)
 	}
 }

@@ -35,7 +35,7 @@ type TemplateMessage struct {
 	URL         string                   `json:"url,omitempty"`           // where a tap leads; empty: nowhere
 	MiniProgram *TemplateMiniProgram     `json:"miniprogram,omitempty"`   // comes before URL; nil: none
 	ClientMsgID string                   `json:"client_msg_id,omitempty"` // the same one is sent once in ten minutes; empty: always
-	Data        map[string]TemplateValue `json:"data"`                    // by the names in the template
+	Data        map[string]TemplateValue `json:"data"`                    // by the names in the template; nil: it has none
 }
 
 // TemplateMiniProgram is where a tap on a template message leads.
@@ -56,6 +56,10 @@ func (a *Account) SendTemplate(ctx context.Context, m *TemplateMessage) (msgID i
 	var out struct {
 		MsgID Int `json:"msgid"`
 	}
-	err = a.Post(ctx, "/cgi-bin/message/template/send", m, &out)
+	in := *m
+	if in.Data == nil {
+		in.Data = map[string]TemplateValue{} // WeChat wants an object
+	}
+	err = a.Post(ctx, "/cgi-bin/message/template/send", in, &out)
 	return int64(out.MsgID), err
 }

@@ -69,6 +69,7 @@ func TestTemplateMessageIsSentToAFollowerAndItsOutcomeComesBack(t *testing.T) {
 		}{
 			"plain": {wechatopen.TemplateMessage{Data: map[string]wechatopen.TemplateValue{"first": {Value: "你好 <&> \"爱丽丝\""}}},
 				`{"touser":"ALICE","template_id":"TEMPLATE","data":{"first":{"value":"你好 <&> \"爱丽丝\""}}}`},
+			"without values": {wechatopen.TemplateMessage{}, `{"touser":"ALICE","template_id":"TEMPLATE","data":{}}`},
 			"with everything": {wechatopen.TemplateMessage{
 				URL: "https://shop.example/?a=1&b=2", MiniProgram: &wechatopen.TemplateMiniProgram{AppID: "wx0123456789abcdef", PagePath: "index?a=1&b=2"},
 				ClientMsgID: "order-1", Data: map[string]wechatopen.TemplateValue{"first": {Value: "a", Color: "#173177"}, "keyword1": {Value: "b"}},
@@ -94,8 +95,8 @@ func TestTemplateMessageIsSentToAFollowerAndItsOutcomeComesBack(t *testing.T) {
 			}
 		}
 		sent := s.wx.Sent()
-		if len(sent) != 3 {
-			t.Errorf("Alice was shown %d messages, want 3", len(sent))
+		if len(sent) != 4 {
+			t.Errorf("Alice was shown %d messages, want 4", len(sent))
 		}
 	}
 }
