@@ -1,7 +1,6 @@
 package wechatopen
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -72,7 +72,7 @@ func (h *MessageHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.Method {
 	case http.MethodGet:
-		if err := verifyURL(w, r, codec, h.Window, o.now()); err != nil {
+		if err := verifyURL(w, r, codec, h.Window, o.recent()); err != nil {
 			answerError(w, r, o.logger, h.OnError, "wechatopen: message URL not verified", err)
 		}
 	case http.MethodPost:
@@ -115,13 +115,13 @@ func (h *MessageHandler) handle(w http.ResponseWriter, r *http.Request, o *optio
 	if err != nil {
 		return "", err
 	}
-	buf := bodies.Get().(*bytes.Buffer)
-	defer releaseBody(buf)
+	buf := o.bodies.get()
+	defer o.bodies.put(buf)
 	var in push
 	if h.Plain && q.msgSignature.times == 0 {
-		in, err = readPlainPush(w, r, buf, &q, codec, h.Window, o.now())
+		in, err = readPlainPush(w, r, buf, &q, codec, h.Window, o.recent())
 	} else {
-		in, err = readPush(w, r, buf, &q, codec, h.Window, o.now())
+		in, err = readPush(w, r, buf, &q, codec, h.Window, o.recent())
 	}
 	if err != nil {
 		return "", err
@@ -286,8 +286,8 @@ type handling struct {
 	handled bool        // now, not before
 	out     outcome
 
-	winner atomic.Int32  // 0: nobody yet
-	over   chan struct{} // closed by the winner
+	winner atomic.Int32 // 0: nobody yet
+	over   sync.WaitGroup
 }
 
 const (
@@ -299,30 +299,34 @@ const (
 func (x *handling) win(as int32) bool {
 	first := x.winner.CompareAndSwap(0, as)
 	if first {
-		close(x.over)
+		x.over.Done()
 	}
 	return first
 }
 
 // reply is the reply to m, or one that says "success" when it takes too long. The work then goes on without WeChat.
 func (h *MessageHandler) reply(ctx context.Context, a *Account, m *Message) outcome {
-	x := &handling{h: h, a: a, m: m, key: messageKey(a, m), over: make(chan struct{})}
+	x := &handling{h: h, a: a, m: m, key: messageKey(a, m)}
+	x.over.Add(1)
 	x.ctx.Context, x.ctx.deadline = context.WithoutCancel(ctx), time.Now().Add(h.workTime())
-	timer := time.AfterFunc(h.replyTime(), func() {
-		x.win(late)
-		x.ctx.expireAfter(h.workTime() - h.replyTime())
-	})
+	timer := time.AfterFunc(h.replyTime(), x.tooSlow)
 	defer timer.Stop()
 	if h.workTime() <= h.replyTime() {
 		x.ctx.expireAfter(h.workTime())
 	}
 	go x.work()
-	<-x.over
+	x.over.Wait()
 	if x.winner.Load() == late {
 		return outcome{rec: replyRecord(replySuccess)}
 	}
 	x.finish()
 	return x.out
+}
+
+// tooSlow has WeChat answered without a reply.
+func (x *handling) tooSlow() {
+	x.win(late)
+	x.ctx.expireAfter(x.h.workTime() - x.h.replyTime())
 }
 
 // work handles the message, and if nobody waits for that any more, all the rest.
@@ -388,7 +392,7 @@ func (x *handling) finish() {
 	default:
 		x.out.rec = replyRecord(replySuccess)
 		if x.winner.Load() == inTime || x.h.OnLate == nil {
-			x.out.rec = appendReply([]byte(replyXML), x.m, reply, x.a.c.now())
+			x.out.rec = appendReply([]byte(replyXML), x.m, reply, x.a.c.recent())
 		}
 	}
 	// Not with the lock's context: what was handled is remembered even if the lock was lost.
@@ -456,7 +460,7 @@ func (rec replyRecord) write(w http.ResponseWriter, o *options, codec *msgcrypt.
 	}
 	body := rec[len(replyXML):]
 	if !in.plain {
-		timestamp := strconv.FormatInt(o.now().Unix(), 10)
+		timestamp := strconv.FormatInt(o.recent().Unix(), 10)
 		x := &replyWriter{buf: make([]byte, 0, 2*len(body)+512)}
 		x.open("xml")
 		x.write("<Encrypt><![CDATA[")

@@ -1,7 +1,6 @@
 package wechatopen
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -78,9 +77,9 @@ func (h *TicketHandler) handle(w http.ResponseWriter, r *http.Request) (infoType
 	if err != nil {
 		return "", err
 	}
-	buf := bodies.Get().(*bytes.Buffer)
-	defer releaseBody(buf)
-	in, err := readPush(w, r, buf, &q, p.codec, h.Window, p.c.now())
+	buf := p.c.bodies.get()
+	defer p.c.bodies.put(buf)
+	in, err := readPush(w, r, buf, &q, p.codec, h.Window, p.c.recent())
 	if err != nil {
 		return "", err
 	}
@@ -97,16 +96,20 @@ func (h *TicketHandler) handle(w http.ResponseWriter, r *http.Request) (infoType
 	if e.CreateTime.IsZero() || e.CreateTime.After(in.sent.Add(cmp.Or(h.Window, defaultPushWindow))) {
 		e.CreateTime = in.sent // signed, and checked: a ticket from the future would keep all later ones out
 	}
-	err = p.c.handleOnce(r.Context(), p.prefix, in.msg, h.Window, func(ctx context.Context) error {
-		over, err := p.apply(ctx, e, ticket)
-		if err != nil || over || h.OnEvent == nil {
-			return err
-		}
-		if err := h.OnEvent(ctx, e); err != nil {
-			return withStatus(http.StatusInternalServerError, errorf("OnEvent: %w", err))
-		}
-		return nil
-	})
+	if e.InfoType == InfoTicket && h.OnEvent == nil {
+		_, err = p.apply(r.Context(), e, ticket) // twice is once: nobody is told, so there is nothing to remember
+	} else {
+		err = p.c.handleOnce(r.Context(), p.prefix, in.msg, h.Window, func(ctx context.Context) error {
+			over, err := p.apply(ctx, e, ticket)
+			if err != nil || over || h.OnEvent == nil {
+				return err
+			}
+			if err := h.OnEvent(ctx, e); err != nil {
+				return withStatus(http.StatusInternalServerError, errorf("OnEvent: %w", err))
+			}
+			return nil
+		})
+	}
 	var se *statusError
 	if err != nil && !errors.As(err, &se) {
 		err = withStatus(http.StatusInternalServerError, err) // whatever the cause: WeChat is to send it again

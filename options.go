@@ -168,6 +168,8 @@ type options struct {
 	now        func() time.Time
 	recent     func() time.Time // now, or up to a tick ago, but cheap
 	basicToken bool
+
+	bodies *bodyPool
 }
 
 // WithStore sets where state is kept. Without it a [MemoryStore] is used, which loses the merchants' authorizations with
@@ -206,7 +208,7 @@ func WithClock(now func() time.Time) Option { return func(o *options) { o.now = 
 func WithBasicToken() Option { return func(o *options) { o.basicToken = true } }
 
 func newOptions(opts []Option) (options, error) {
-	var o options
+	o := options{bodies: new(bodyPool)}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&o)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,8 @@ type Platform struct {
 	codec  *msgcrypt.Codec
 	prefix string // of its keys in the Store, with the colon
 	token  CachedTokenSource
+
+	ticketKey string
 
 	accounts sync.Map // appid → *Account
 }
@@ -40,6 +44,7 @@ func NewPlatform(creds Credentials, opts ...Option) (*Platform, error) {
 		return nil, errorf("%w", err)
 	}
 	p := &Platform{c: newClient(o), creds: creds, codec: codec, prefix: "wechatopen:" + creds.AppID + ":"}
+	p.ticketKey = p.prefix + "ticket"
 	p.token.c, p.token.key, p.token.fetch = p.c, p.prefix+"component_token", p.fetchToken
 	return p, nil
 }
@@ -114,7 +119,7 @@ func (p *Platform) fetchToken(ctx context.Context, _ string) (*fetched, error) {
 	err = p.c.post(ctx, p.creds.AppID, "/cgi-bin/component/api_component_token", nil, map[string]string{
 		"component_appid":         p.creds.AppID,
 		"component_appsecret":     p.creds.AppSecret,
-		"component_verify_ticket": ticket.Ticket,
+		"component_verify_ticket": ticket.ticket,
 	}, &out)
 	if hasCode(err, codeTicketExpired, codeTicketInvalid) {
 		return nil, errorf("%w: %w", ErrNoTicket, err)
@@ -125,34 +130,59 @@ func (p *Platform) fetchToken(ctx context.Context, _ string) (*fetched, error) {
 	return &fetched{out.Token, out.ExpiresIn}, nil
 }
 
-// ticketRecord is the newest verify ticket in the Store. WeChat accepts it for twelve hours.
+// ticketRecord is the newest verify ticket in the Store: a version, 1, the time and the ticket, with spaces between and a
+// line feed at the end.
+// WeChat accepts it for twelve hours.
 type ticketRecord struct {
-	V      int    `json:"v"`
-	Ticket string `json:"ticket"`
-	Time   int64  `json:"time"` // CreateTime of the push, Unix seconds
+	ticket string
+	time   int64 // CreateTime of the push, Unix seconds
 }
 
-func (p *Platform) ticketKey() string { return p.prefix + "ticket" }
+func (rec ticketRecord) encode() []byte {
+	b := make([]byte, 0, len(rec.ticket)+32)
+	b = strconv.AppendInt(append(b, "1 "...), rec.time, 10)
+	return append(append(append(b, ' '), rec.ticket...), '\n')
+}
 
+func decodeTicket(b []byte) (rec ticketRecord, ok bool) {
+	version, rest, _ := strings.Cut(string(b), " ")
+	seconds, ticket, _ := strings.Cut(rest, " ")
+	ticket, whole := strings.CutSuffix(ticket, "\n")
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	return ticketRecord{ticket, n}, err == nil && version == "1" && whole
+}
+
+// loadTicket returns an error that wraps [ErrNotFound] if there is none.
 func (p *Platform) loadTicket(ctx context.Context) (rec ticketRecord, err error) {
-	err = loadRecord(ctx, p.c.store, p.ticketKey(), &rec, &rec.V)
-	return rec, err
+	b, found, err := getValue(ctx, p.c.store, p.ticketKey)
+	if err != nil {
+		return rec, err
+	}
+	if !found {
+		return rec, &passingError{ErrNotFound}
+	}
+	rec, ok := decodeTicket(b)
+	if !ok {
+		return rec, unreadable(p.ticketKey)
+	}
+	return rec, nil
 }
 
-// saveTicket keeps a ticket unless a newer one is there.
+// saveTicket keeps a ticket unless it or a newer one is there.
 func (p *Platform) saveTicket(ctx context.Context, ticket string, at time.Time) error {
-	held, unlock, err := p.c.lock(ctx, p.ticketKey())
+	held, unlock, err := p.c.lock(ctx, p.ticketKey)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	rec := ticketRecord{ticket, at.Unix()}
 	switch old, err := p.loadTicket(held); {
-	case err == nil && old.Time > at.Unix():
+	case err == nil && (old.time > rec.time || old == rec):
 		return nil
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return err
 	}
-	if err := storeRecord(held, p.c.store, p.ticketKey(), ticketRecord{V: 1, Ticket: ticket, Time: at.Unix()}, 0); err != nil {
+	if err := setValue(held, p.c.store, p.ticketKey, rec.encode(), 0); err != nil {
 		return err
 	}
 	p.token.retryNow()

@@ -200,14 +200,21 @@ func (p param) once() bool { return p.times == 1 && p.value != "" }
 
 func refuse(why string) error { return errorf("%w: %s", ErrSignature, why) }
 
-// bodies are buffers that pushes are read into. What becomes of a push is decoded into memory of its own.
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// bodyPool holds buffers that pushes are read into. What becomes of a push is decoded into memory of its own.
+type bodyPool struct{ pool sync.Pool }
 
-// releaseBody gives a buffer back, unless it has become much larger than pushes are.
-func releaseBody(buf *bytes.Buffer) {
+func (p *bodyPool) get() *bytes.Buffer {
+	if buf, ok := p.pool.Get().(*bytes.Buffer); ok {
+		return buf
+	}
+	return new(bytes.Buffer)
+}
+
+// put takes a buffer back, unless it has become much larger than pushes are.
+func (p *bodyPool) put(buf *bytes.Buffer) {
 	if buf.Cap() <= 32<<10 {
 		buf.Reset()
-		bodies.Put(buf)
+		p.pool.Put(buf)
 	}
 }
 

@@ -60,7 +60,7 @@ type key struct {
 	decrypters, encrypters sync.Pool
 }
 
-// cbcMode is what [cipher.NewCBCDecrypter] and [cipher.NewCBCEncrypter] return.
+// cbcMode is what [cipher.NewCBCDecrypter] and [cipher.NewCBCEncrypter] return; crypto/tls counts on that, too.
 type cbcMode interface {
 	cipher.BlockMode
 	SetIV([]byte)
