@@ -157,6 +157,17 @@ func (s *pushBench) messageRepeat(reply wechatopen.Reply) func(b *testing.B) {
 	return s.serve(s.messages, s.messageHandler(reply), true)
 }
 
+// messageAmong is message on a platform that has n more accounts in use.
+func (s *pushBench) messageAmong(n int) func(b *testing.B) {
+	handler := s.messageHandler(nil)
+	return s.serve(s.messages, func(p *wechatopen.Platform) http.Handler {
+		for i := range n {
+			p.Account(fmt.Sprintf("wx%016x", i))
+		}
+		return handler(p)
+	}, false)
+}
+
 func (s *pushBench) messageHandler(reply wechatopen.Reply) func(*wechatopen.Platform) http.Handler {
 	return func(p *wechatopen.Platform) http.Handler {
 		return &wechatopen.MessageHandler{Platform: p, Handle: func(context.Context, *wechatopen.Message) (wechatopen.Reply, error) { return reply, nil }}

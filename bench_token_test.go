@@ -154,8 +154,9 @@ func heap() int64 {
 }
 
 // BenchmarkAccounts asks for an account, or for its valid token, where a platform has few or many: for another one each
-// time, or always for the same, which leaves the caches of the processor out.
+// time, or always for the same, which leaves the caches of the processor out. push is a message to one of them.
 func BenchmarkAccounts(b *testing.B) {
+	pushes := newPushBench(b)
 	for _, n := range []int{1, 100, 10_000, 100_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			p, appIDs, each := platformOnWire(b, n)
@@ -163,6 +164,7 @@ func BenchmarkAccounts(b *testing.B) {
 			for i, id := range appIDs {
 				accounts[i] = p.Account(id)
 			}
+			b.Run("push", pushes.messageAmong(n))
 			for _, turn := range []struct {
 				name string
 				n    int

@@ -42,7 +42,7 @@ type Locker interface {
 // merchants' authorizations are lost with the process.
 type MemoryStore struct {
 	cache *cache.Cache
-	sets  atomic.Uint64
+	left  atomic.Int64 // calls of Set until the next sweep
 }
 
 // NewMemoryStore returns an empty MemoryStore.
@@ -51,7 +51,8 @@ func NewMemoryStore() *MemoryStore {
 	return &MemoryStore{cache: cache.New(cache.NoExpiration, 0)}
 }
 
-// sweepEvery is how many calls of Set share the cost of one sweep of what has expired.
+// sweepEvery is how many calls of Set at least share the cost of one sweep of what has expired. A sweep looks at every
+// key, so with more keys more calls share it.
 const sweepEvery = 4096
 
 // Get returns a copy of the value.
@@ -69,8 +70,9 @@ func (m *MemoryStore) Set(_ context.Context, key string, value []byte, ttl time.
 		ttl = cache.NoExpiration
 	}
 	m.cache.Set(key, bytes.Clone(value), ttl)
-	if m.sets.Add(1)%sweepEvery == 0 {
+	if m.left.Add(-1) == -1 {
 		m.cache.DeleteExpired()
+		m.left.Store(int64(max(sweepEvery, m.cache.ItemCount())))
 	}
 	return nil
 }

@@ -207,6 +207,7 @@ func (a *Account) originalID(ctx context.Context) (string, error) {
 		return *id, nil
 	}
 	if id := releaseTestAccounts()[a.appID]; id != "" {
+		a.userName.Store(&id)
 		return id, nil
 	}
 	// The lock that ending the authorization takes, too: what that removes is not written again.
