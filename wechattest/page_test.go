@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -433,9 +434,10 @@ func TestDoubleCallback(t *testing.T) {
 	s, ap := Start(t, Config{DoubleCallback: true}), newApp(t)
 	a, u := s.AddAccount(AccountConfig{}), s.AddUser(UserConfig{})
 	both := make(chan struct{})
+	met := sync.OnceFunc(func() { close(both) })
 	ap.meet = func() { // neither call is answered before both have come
-		if ap.calls.Load() == 2 {
-			close(both)
+		if ap.calls.Load() == 2 { // which both calls may see
+			met()
 		}
 		<-both
 	}
