@@ -607,7 +607,7 @@ func (w *world) componentToken() string {
 
 func TestComponentClearQuota(t *testing.T) {
 	t.Run("of the component, when no token can be had", func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorldWith(t, wechattest.Config{Now: atNoon})
 		w.pushTicket()
 		w.sim.SetQuota(apiComponentToken, 1)
 		w.wantComponentToken()

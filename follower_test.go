@@ -12,7 +12,7 @@ import (
 const opUserInfo = "/cgi-bin/user/info"
 
 func TestFollowerIsWhatTheAccountKnows(t *testing.T) {
-	w := newWorld(t)
+	w := newWorldWith(t, wechattest.Config{Now: atNoon})
 	a := w.ready()
 	users := map[string]*wechattest.User{}
 	for _, name := range []string{"by search", "by a numbered code", "by a named code", "not", "no longer"} {
@@ -39,7 +39,7 @@ func TestFollowerIsWhatTheAccountKnows(t *testing.T) {
 	} {
 		want.OpenID, want.UnionID = w.shop.OpenID(users[name]), users[name].UnionID()
 		if want.Follows {
-			want.Since = time.Unix(since[name].Unix(), 0)
+			want.Since = since[name].Local()
 		}
 		got, err := a.Follower(t.Context(), want.OpenID, "")
 		if err != nil {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -1565,26 +1564,6 @@ func (w *world) wantComponentToken() {
 	if _, err := w.platform.ComponentToken().Token(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-// newWorldWith is newWorld with a WeChat that departs from its documentation.
-func newWorldWith(t *testing.T, cfg wechattest.Config, opts ...wechatopen.Option) *world {
-	t.Helper()
-	w := &world{t: t, sim: wechattest.Start(t, cfg), mux: http.NewServeMux(), log: &logBuffer{}}
-	w.store = &faultyStore{Store: wechatopen.NewMemoryStore()}
-	w.site = httptest.NewServer(w.mux)
-	t.Cleanup(w.site.Close)
-	w.comp = w.sim.AddComponent(wechattest.ComponentConfig{EventURL: w.site.URL + "/wechat/events", Domain: strings.TrimPrefix(w.site.URL, "http://")})
-	w.shop = w.sim.AddAccount(wechattest.AccountConfig{Name: "Shop"})
-	w.alice = w.sim.AddUser(wechattest.UserConfig{Name: "Alice"})
-	w.platform = w.newPlatform(opts...)
-	var err error
-	if w.cookies, err = wechatopen.NewCookies([]byte(strings.Repeat("k", 32))); err != nil {
-		t.Fatal(err)
-	}
-	w.cookies.Insecure = true
-	w.mux.Handle("/wechat/events", &wechatopen.TicketHandler{Platform: w.platform})
-	return w
 }
 
 type grantTransport func(*http.Request) (*http.Response, error)

@@ -35,7 +35,13 @@ type world struct {
 // newWorld starts both. opts come after the options that a platform in a test has: the simulator, a Store, a log.
 func newWorld(t *testing.T, opts ...wechatopen.Option) *world {
 	t.Helper()
-	w := &world{t: t, sim: wechattest.Start(t), mux: http.NewServeMux(), log: &logBuffer{}}
+	return newWorldWith(t, wechattest.Config{}, opts...)
+}
+
+// newWorldWith is newWorld with a WeChat of this Config.
+func newWorldWith(t *testing.T, cfg wechattest.Config, opts ...wechatopen.Option) *world {
+	t.Helper()
+	w := &world{t: t, sim: wechattest.Start(t, cfg), mux: http.NewServeMux(), log: &logBuffer{}}
 	w.store = &faultyStore{Store: wechatopen.NewMemoryStore()}
 	w.site = httptest.NewServer(w.mux)
 	t.Cleanup(w.site.Close)
@@ -51,6 +57,9 @@ func newWorld(t *testing.T, opts ...wechatopen.Option) *world {
 	w.mux.Handle("/wechat/events", &wechatopen.TicketHandler{Platform: w.platform})
 	return w
 }
+
+// atNoon is a clock that stands at noon in Beijing, where the day of a quota begins and ends at midnight.
+func atNoon() time.Time { return time.Date(2026, 3, 2, 4, 0, 0, 0, time.UTC) }
 
 // newPlatform is another process of the same platform: it shares nothing but the Store.
 func (w *world) newPlatform(opts ...wechatopen.Option) *wechatopen.Platform {
