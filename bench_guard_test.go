@@ -33,10 +33,9 @@ func TestCostsStayUnderTheirBars(t *testing.T) {
 	fmt.Fprintf(&table, "%-24s %10s %10s %6s %6s %7s %4s\n", "", "floor", "here", "ratio", "bar", "allocs", "bar")
 	for _, c := range slices.Concat(pushCases(t), sessionCases(t)) {
 		m := c.measure(t)
-		ratio := m.subject / m.floor
-		fmt.Fprintf(&table, "%-24s %7.1f ns %7.1f ns %6.2f %6.2f %7d %4d\n", c.name, m.floor, m.subject, ratio, c.ratio, m.allocs, c.allocs)
-		if ratio > 2*c.ratio {
-			t.Errorf("%s takes %.2f times its floor; the bar is %.2f, and twice that a failure", c.name, ratio, c.ratio)
+		fmt.Fprintf(&table, "%-24s %7.1f ns %7.1f ns %6.2f %6.2f %7d %4d\n", c.name, m.floor, m.subject, m.ratio, c.ratio, m.allocs, c.allocs)
+		if m.ratio > 2*c.ratio {
+			t.Errorf("%s takes %.2f times its floor; the bar is %.2f, and twice that a failure", c.name, m.ratio, c.ratio)
 		}
 		if m.allocs > c.allocs {
 			t.Errorf("%s makes %d allocations; the bar is %d", c.name, m.allocs, c.allocs)
@@ -57,11 +56,12 @@ func sessionCases(tb testing.TB) []benchCase {
 
 // measurement is of one operation, in nanoseconds.
 type measurement struct {
-	floor, subject float64
-	allocs         int64
+	floor, subject, ratio float64
+	allocs                int64
 }
 
-// measure runs floor and subject in turns, each for a short time, and takes the best of each: noise only ever adds.
+// measure runs floor and subject in turns, each for a short time, and takes the medians: a ratio is of two that ran one
+// after the other, so that a machine that is slower for a while slows both.
 func (c benchCase) measure(t *testing.T) measurement {
 	t.Helper()
 	benchtime := flag.Lookup("test.benchtime").Value
@@ -70,17 +70,23 @@ func (c benchCase) measure(t *testing.T) measurement {
 	if err := benchtime.Set("20ms"); err != nil {
 		t.Fatal(err)
 	}
-	m := measurement{math.Inf(1), math.Inf(1), math.MaxInt64}
-	for range 20 {
+	allocs := int64(math.MaxInt64)
+	var floors, subjects, ratios []float64
+	for range 25 {
 		floor, subject := testing.Benchmark(c.floor), testing.Benchmark(c.subject)
 		if floor.N == 0 || subject.N == 0 {
 			t.Fatalf("%s: a benchmark failed", c.name)
 		}
-		m.floor = min(m.floor, perOp(floor))
-		m.subject = min(m.subject, perOp(subject))
-		m.allocs = min(m.allocs, subject.AllocsPerOp())
+		floors, subjects = append(floors, perOp(floor)), append(subjects, perOp(subject))
+		ratios = append(ratios, perOp(subject)/perOp(floor))
+		allocs = min(allocs, subject.AllocsPerOp())
 	}
-	return m
+	return measurement{median(floors), median(subjects), median(ratios), allocs}
+}
+
+func median(of []float64) float64 {
+	slices.Sort(of)
+	return of[len(of)/2]
 }
 
 func perOp(r testing.BenchmarkResult) float64 { return float64(r.T.Nanoseconds()) / float64(r.N) }

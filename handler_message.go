@@ -115,13 +115,13 @@ func (h *MessageHandler) handle(w http.ResponseWriter, r *http.Request, o *optio
 	if err != nil {
 		return "", err
 	}
-	buf := o.bodies.get()
-	defer o.bodies.put(buf)
+	body := o.bodies.get()
+	defer o.bodies.put(body)
 	var in push
 	if h.Plain && q.msgSignature.times == 0 {
-		in, err = readPlainPush(w, r, buf, &q, codec, h.Window, o.recent())
+		in, err = readPlainPush(w, r, body, &q, codec, h.Window, o.recent())
 	} else {
-		in, err = readPush(w, r, buf, &q, codec, h.Window, o.recent())
+		in, err = readPush(w, r, body, &q, codec, h.Window, o.recent())
 	}
 	if err != nil {
 		return "", err
@@ -287,6 +287,7 @@ type handling struct {
 	handled bool        // now, not before
 	out     outcome
 
+	watched
 	winner atomic.Int32 // 0: nobody yet
 	over   sync.WaitGroup
 }
@@ -309,9 +310,10 @@ func (x *handling) win(as int32) bool {
 func (h *MessageHandler) reply(ctx context.Context, a *Account, m *Message) outcome {
 	x := &handling{h: h, a: a, m: m, key: messageKey(a, m)}
 	x.over.Add(1)
-	x.ctx.Context, x.ctx.deadline = context.WithoutCancel(ctx), time.Now().Add(h.workTime())
-	timer := time.AfterFunc(h.replyTime(), x.tooSlow)
-	defer timer.Stop()
+	now, replies := time.Now(), a.c.replies
+	x.ctx.Context, x.ctx.deadline = context.WithoutCancel(ctx), now.Add(h.workTime())
+	replies.start(&x.watched, x, now, h.replyTime())
+	defer replies.stop(&x.watched)
 	if h.workTime() <= h.replyTime() {
 		x.ctx.expireAfter(h.workTime())
 	}
@@ -456,7 +458,7 @@ func (rec replyRecord) write(w http.ResponseWriter, o *options, codec *msgcrypt.
 		writeText(w, http.StatusOK, "")
 		return
 	case replySuccess:
-		writeText(w, http.StatusOK, "success")
+		answerPush(w, "success")
 		return
 	}
 	body := rec[len(replyXML):]

@@ -938,24 +938,9 @@ func TestMessageHandlerReadsABoundedBody(t *testing.T) {
 
 // attacks.md 12
 func TestMessageHandlerDoesNotWaitForABodyThatNeverEnds(t *testing.T) {
-	eachMessageSite(t, func(t *testing.T, s *messageSite) {
-		asked := make(chan time.Duration, 10)
-		s.mux.HandleFunc("/hasty/{appid}", func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(hastyWriter{w, asked}, r) })
-		r := s.make(t, wechattest.PushSpec{XML: s.textXML("hello"), URL: s.site.URL + "/hasty/" + s.wx.AppID()})
-		pr, pw := io.Pipe()
-		defer pw.Close()
-		go func() { _, _ = io.WriteString(pw, "<xml><Encrypt>") }()
-		r.Body, r.ContentLength, r.GetBody = pr, 1000, nil
-		before := s.state()
-		if got := do(t, nil, r); got.Status != http.StatusRequestTimeout {
-			t.Errorf("answered %d %q", got.Status, got.Body)
-		}
-		if d := <-asked; d <= 0 || d > 10*time.Second {
-			t.Errorf("the handler waits %v for a body; WeChat gives up after 5 s", d)
-		}
-		if diff := cmp.Diff(before, s.state()); diff != "" {
-			t.Errorf("something changed:\n%s", diff)
-		}
+	lateBubble(t, func(t *testing.T, s *lateSite) {
+		s.h.Handle = func(context.Context, *wechatopen.Message) (wechatopen.Reply, error) { return nil, nil }
+		bodyThatNeverEnds(t, s.h, func() *http.Request { return s.push(s.textXML("hello")) })
 	})
 }
 
@@ -1862,18 +1847,25 @@ func (s *lateSite) textXML(content string) string {
 	return s.wx.TextXML("oAlice", content, 7000+messageSerial.Add(1), s.sim.Now())
 }
 
-// serve pushes a message and tells how it was answered, opened, and after how long.
-func (s *lateSite) serve(message string) (status int, body string, took time.Duration) {
+func (s *lateSite) push(message string) *http.Request {
 	s.t.Helper()
 	r, err := s.wx.NewPush(s.t.Context(), wechattest.PushSpec{URL: "http://site.example/", XML: message})
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return r
+}
+
+// serve pushes a message and tells how it was answered, opened, and after how long.
+func (s *lateSite) serve(message string) (status int, body string, took time.Duration) {
+	s.t.Helper()
+	r := s.push(message)
 	rec := httptest.NewRecorder()
 	start := time.Now()
 	s.h.ServeHTTP(rec, r)
 	body = rec.Body.String()
 	if strings.Contains(body, "<Encrypt>") {
+		var err error
 		if body, err = s.wx.OpenReply(body); err != nil {
 			s.t.Fatal(err)
 		}
@@ -1910,6 +1902,43 @@ func TestMessageIsAnsweredSuccessBeforeWeChatLeaves(t *testing.T) {
 		if len(s.late) != 0 {
 			t.Error("OnLate was called for what is in time, or for no reply")
 		}
+	})
+}
+
+// Each message has its own time, whatever else is on its way: those that end at once, in another order, or with another
+// handler of the same account.
+func TestEachMessageIsGivenItsOwnTime(t *testing.T) {
+	lateBubble(t, func(t *testing.T, s *lateSite) {
+		start := time.Now()
+		var wg sync.WaitGroup
+		served := func(begin, replyTime, takes, want time.Duration) {
+			h := *s.h
+			h.ReplyTime = replyTime
+			h.Handle = func(context.Context, *wechatopen.Message) (wechatopen.Reply, error) {
+				time.Sleep(takes)
+				return nil, nil
+			}
+			message := s.textXML("slow")
+			wg.Go(func() {
+				time.Sleep(begin - time.Since(start))
+				rec := httptest.NewRecorder()
+				h.ServeHTTP(rec, s.push(message))
+				if took := time.Since(start) - begin; rec.Code != 200 || rec.Body.String() != "success" || took != want {
+					t.Errorf("begun after %v, with %v, of which Handle takes %v: answered %d %q after %v, want %v",
+						begin, replyTime, takes, rec.Code, rec.Body, took, want)
+				}
+			})
+		}
+		const ms = time.Millisecond
+		for i := range time.Duration(50) {
+			served(i*100*ms, 4500*ms, time.Minute, 4500*ms)
+			served(i*110*ms, 4500*ms, i*7*ms, i*7*ms)
+			served(i*130*ms, 700*ms+i*ms, 2*time.Second, 700*ms+i*ms)
+			served(i*170*ms, 3*time.Second-50*i*ms, time.Minute, 3*time.Second-50*i*ms)
+		}
+		served(20*time.Minute, 4500*ms, time.Minute, 4500*ms) // after a time with none
+		wg.Wait()
+		time.Sleep(time.Hour)
 	})
 }
 

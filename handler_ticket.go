@@ -60,7 +60,7 @@ func (h *TicketHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			answerError(w, r, o.logger, h.OnError, "wechatopen: push not handled", err)
 		} else {
-			writeText(w, http.StatusOK, "success")
+			answerPush(w, "success")
 		}
 		if o.trace.Push != nil {
 			o.trace.Push(r.Context(), infoType, err)
@@ -77,9 +77,9 @@ func (h *TicketHandler) handle(w http.ResponseWriter, r *http.Request) (infoType
 	if err != nil {
 		return "", err
 	}
-	buf := p.c.bodies.get()
-	defer p.c.bodies.put(buf)
-	in, err := readPush(w, r, buf, &q, p.codec, h.Window, p.c.recent())
+	body := p.c.bodies.get()
+	defer p.c.bodies.put(body)
+	in, err := readPush(w, r, body, &q, p.codec, h.Window, p.c.recent())
 	if err != nil {
 		return "", err
 	}

@@ -169,7 +169,8 @@ type options struct {
 	recent     func() time.Time // now, or up to a tick ago, but cheap
 	basicToken bool
 
-	bodies *bodyPool
+	bodies  *bodyPool
+	replies *watch
 }
 
 // WithStore sets where state is kept. Without it a [MemoryStore] is used, which loses the merchants' authorizations with
@@ -208,7 +209,7 @@ func WithClock(now func() time.Time) Option { return func(o *options) { o.now = 
 func WithBasicToken() Option { return func(o *options) { o.basicToken = true } }
 
 func newOptions(opts []Option) (options, error) {
-	o := options{bodies: new(bodyPool)}
+	o := options{bodies: new(bodyPool), replies: new(watch)}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&o)

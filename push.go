@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -41,7 +40,7 @@ type push struct {
 
 // readPush reads a push in safe mode: signature first, then decryption, then the appid. There is no plain mode, and
 // nothing that the sender can switch it on with.
-func readPush(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer, q *pushQuery, codec *msgcrypt.Codec, window time.Duration, now time.Time) (in push, err error) {
+func readPush(w http.ResponseWriter, r *http.Request, body *pushBody, q *pushQuery, codec *msgcrypt.Codec, window time.Duration, now time.Time) (in push, err error) {
 	if t := q.encryptType.value; t != "" && t != "aes" {
 		return in, refuse("encrypt_type is not aes: set the callback to safe mode (安全模式)")
 	}
@@ -49,10 +48,10 @@ func readPush(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer, q *push
 	if err != nil {
 		return in, err
 	}
-	if err := readBody(w, r, buf); err != nil {
+	if err := body.read(w, r); err != nil {
 		return in, err
 	}
-	root, err := parseXML(buf.Bytes(), make(element, 0, 4))
+	root, err := parseXML(body.Bytes(), make(element, 0, 4))
 	if err != nil {
 		return in, withStatus(http.StatusBadRequest, errorf("push: %w", err))
 	}
@@ -70,7 +69,7 @@ func readPush(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer, q *push
 // readPlainPush reads a push in plain mode, whose signature covers the token, the time and a nonce, but not the message:
 // who has seen one push can send another message with its query, for as long as the window is. Only an account of one's
 // own that asks for it by name gets here.
-func readPlainPush(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer, q *pushQuery, codec *msgcrypt.Codec, window time.Duration, now time.Time) (in push, err error) {
+func readPlainPush(w http.ResponseWriter, r *http.Request, body *pushBody, q *pushQuery, codec *msgcrypt.Codec, window time.Duration, now time.Time) (in push, err error) {
 	sent, err := q.check("signature", q.signature, window, now)
 	if err != nil {
 		return in, err
@@ -78,10 +77,10 @@ func readPlainPush(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer, q 
 	if !codec.Signed(q.signature.value, q.timestamp.value, q.nonce.value) {
 		return in, refuse(msgcrypt.ErrSignature.Error())
 	}
-	if err := readBody(w, r, buf); err != nil {
+	if err := body.read(w, r); err != nil {
 		return in, err
 	}
-	return push{msg: bytes.Clone(buf.Bytes()), sent: sent, nonce: q.nonce.value, plain: true}, nil
+	return push{msg: bytes.Clone(body.Bytes()), sent: sent, nonce: q.nonce.value, plain: true}, nil
 }
 
 // verifyURL answers WeChat's check of a callback URL: GET with echostr, signed like a plain push, or with msg_signature
@@ -200,36 +199,56 @@ func (p param) once() bool { return p.times == 1 && p.value != "" }
 
 func refuse(why string) error { return errorf("%w: %s", ErrSignature, why) }
 
-// bodyPool holds buffers that pushes are read into. What becomes of a push is decoded into memory of its own.
-type bodyPool struct{ pool sync.Pool }
+// pushBody is what the body of a push is read into. What becomes of the push is decoded into memory of its own.
+type pushBody struct {
+	bytes.Buffer
+	limited io.LimitedReader
+	watched
+	w http.ResponseWriter // of the request that is being read
+	p *bodyPool
+}
 
-func (p *bodyPool) get() *bytes.Buffer {
-	if buf, ok := p.pool.Get().(*bytes.Buffer); ok {
-		return buf
+// bodyPool holds what no push is read into now, and sees that a body arrives in time.
+type bodyPool struct {
+	pool  sync.Pool
+	watch watch
+}
+
+func (p *bodyPool) get() *pushBody {
+	if body, ok := p.pool.Get().(*pushBody); ok {
+		return body
 	}
-	return new(bytes.Buffer)
+	return &pushBody{p: p}
 }
 
 // put takes a buffer back, unless it has become much larger than pushes are.
-func (p *bodyPool) put(buf *bytes.Buffer) {
-	if buf.Cap() <= 32<<10 {
-		buf.Reset()
-		p.pool.Put(buf)
+func (p *bodyPool) put(body *pushBody) {
+	if body.Cap() <= 32<<10 {
+		body.Reset()
+		p.pool.Put(body)
 	}
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer) error {
-	// Not every ResponseWriter has deadlines; the server's own ReadTimeout then stands alone.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(pushReadTime))
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxPushBody))
-	if err == nil {
-		return nil
-	}
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+func (body *pushBody) read(w http.ResponseWriter, r *http.Request) error {
+	body.w, body.limited = w, io.LimitedReader{R: r.Body, N: maxPushBody + 1}
+	body.p.watch.start(&body.watched, body, time.Now(), pushReadTime)
+	defer func() {
+		body.p.watch.stop(&body.watched)
+		body.w, body.limited.R = nil, nil
+	}()
+	switch _, err := body.ReadFrom(&body.limited); {
+	case body.Len() > maxPushBody:
+		w.Header().Set("Connection", "close") // else net/http would wait for the rest
 		return withStatus(http.StatusRequestEntityTooLarge, errorf("push: body of more than %d bytes", maxPushBody))
+	case err != nil:
+		return withStatus(http.StatusRequestTimeout, errorf("push: body did not arrive: %w", err))
 	}
-	return withStatus(http.StatusRequestTimeout, errorf("push: body did not arrive: %w", err))
+	return nil
+}
+
+// tooSlow ends the reading of a body. Not every ResponseWriter can; the server's own ReadTimeout then stands alone.
+func (body *pushBody) tooSlow() {
+	_ = http.NewResponseController(body.w).SetReadDeadline(time.Unix(1, 0))
 }
 
 // handleOnce calls handle for a push that has not been handled. Of the same push sent several times at once one is
@@ -265,6 +284,13 @@ func writeText(w http.ResponseWriter, status int, text string) {
 	h["Content-Type"], h["X-Content-Type-Options"], h["Cache-Control"], h["Content-Length"] = v[0:1:1], v[1:2:2], v[2:3:3], v[3:4:4]
 	w.WriteHeader(status)
 	io.WriteString(w, text)
+}
+
+// answerPush answers a push that is WeChat's. net/http says that it is text, by looking at it; a header of our own would
+// cost more than the decryption of a push.
+func answerPush(w http.ResponseWriter, text string) {
+	w.WriteHeader(http.StatusOK)
+	_, _ = io.WriteString(w, text) // if it fails, WeChat has left, and will send the push again
 }
 
 // answerError hands err to onError, or, if that is nil, logs it and answers with the status text alone: who asks learns

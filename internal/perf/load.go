@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -29,11 +30,11 @@ const serveArg = "-serve"
 
 const connections = 16
 
-// loadResult is what requests to a handler cost its server. The share is of the requests that a bare handler answers with
-// the same processor time.
+// loadResult is what requests to a handler cost its server. The share is of the requests a second that a bare handler
+// answers: the median of many rounds, in each of which both answer some.
 type loadResult struct {
 	Name  string
-	Rate  int           // requests a second
+	Rate  int           // requests a second, the median
 	CPU   time.Duration // of the server, for a request
 	Share float64       // percent
 }
@@ -81,8 +82,8 @@ func serve(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	return nil
 }
 
-// load sends n requests to each handler, rounds times in turn, each time to a new server in a second process.
-func load(ctx context.Context, rounds, n int) ([]loadResult, error) {
+// load sends n requests to each handler in turn, rounds times. Each handler has a server of its own, in a second process.
+func load(ctx context.Context, rounds, n int) (_ []loadResult, err error) {
 	codec, err := newCodec()
 	if err != nil {
 		return nil, err
@@ -96,60 +97,89 @@ func load(ctx context.Context, rounds, n int) ([]loadResult, error) {
 		{"MessageHandler, no reply", "/message/" + accountAppID, messageXML},
 		{"MessageHandler, encrypted text reply", "/reply/" + accountAppID, messageXML},
 	}
-	results := make([]loadResult, len(handlers))
-	for range rounds {
+	servers := make([]*server, len(handlers))
+	defer func() {
+		for _, s := range servers {
+			if s != nil {
+				err = errors.Join(err, s.end())
+			}
+		}
+	}()
+	for i := range servers {
+		if servers[i], err = start(ctx); err != nil {
+			return nil, err
+		}
+	}
+	rates, shares := make([][]float64, len(handlers)), make([][]float64, len(handlers))
+	for round := range rounds {
 		for i, h := range handlers {
 			requests := make([][]byte, n)
 			for j := range requests {
-				requests[j] = request(codec, h.path, h.push(j), j)
+				serial := round*n + j
+				requests[j] = request(codec, h.path, h.push(serial), serial)
 			}
-			took, work, err := drive(ctx, requests)
+			took, err := send(ctx, servers[i].addr, requests)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", h.name, err)
 			}
-			// The best of all rounds: what else the machine does only ever takes from it.
-			r := &results[i]
-			r.Name = h.name
-			r.Rate = max(r.Rate, int(float64(n)/took.Seconds()))
-			if each := (work / time.Duration(n)).Round(100 * time.Nanosecond); r.CPU == 0 || each < r.CPU {
-				r.CPU = each
-			}
+			rates[i] = append(rates[i], float64(n)/took.Seconds())
+			shares[i] = append(shares[i], 100*rates[i][round]/rates[0][round])
 		}
 	}
-	for i := range results {
-		results[i].Share = 100 * float64(results[0].CPU) / float64(results[i].CPU)
+	results := make([]loadResult, len(handlers))
+	for i, s := range servers {
+		if err := s.end(); err != nil {
+			return nil, err
+		}
+		work := s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime()
+		each := (work / time.Duration(rounds*n)).Round(100 * time.Nanosecond)
+		results[i] = loadResult{handlers[i].name, int(median(rates[i])), each, median(shares[i])}
 	}
 	return results, nil
 }
 
-// drive sends requests to a server of its own, and returns how long that took and how much processor time of the server.
-func drive(ctx context.Context, requests [][]byte) (took, work time.Duration, err error) {
+func median(of []float64) float64 {
+	of = slices.Sorted(slices.Values(of))
+	return of[len(of)/2]
+}
+
+// server is this program in a second process.
+type server struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	addr  string
+}
+
+func start(ctx context.Context) (*server, error) {
 	program, err := os.Executable()
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, program, serveArg)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
+	s := &server{cmd: exec.CommandContext(ctx, program, serveArg)}
+	s.cmd.Stderr = os.Stderr
+	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return 0, 0, err
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return 0, 0, err
+	if err := json.NewDecoder(stdout).Decode(&s.addr); err != nil {
+		return nil, errors.Join(err, s.end())
 	}
-	var addr string
-	if err = json.NewDecoder(stdout).Decode(&addr); err == nil {
-		took, err = send(ctx, addr, requests)
+	return s, nil
+}
+
+// end may be called again.
+func (s *server) end() error {
+	_ = s.stdin.Close()
+	if s.cmd.ProcessState != nil {
+		return nil
 	}
-	stdin.Close()
-	if err := errors.Join(err, cmd.Wait()); err != nil {
-		return 0, 0, err
-	}
-	return took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+	return s.cmd.Wait()
 }
 
 func newCodec() (*msgcrypt.Codec, error) {

@@ -24,7 +24,7 @@ func TestServerUnderLoad(t *testing.T) {
 	if testing.Short() || raceDetector() {
 		t.Skip("measures")
 	}
-	results, err := load(t.Context(), 3, 10_000)
+	results, err := load(t.Context(), 20, 2_000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,7 @@ type page struct {
 	Costs       []cost
 	Connections int
 	Rounds      int
+	Requests    int
 	Load        []loadResult
 	Curves      []curve
 	Rows        []row // the same
@@ -58,7 +59,7 @@ func run(ctx context.Context, progress io.Writer) error {
 		return err
 	}
 	docs := filepath.Join(strings.TrimSpace(root), "docs")
-	p := page{Machine: machine(), Connections: connections, Rounds: 8}
+	p := page{Machine: machine(), Connections: connections, Rounds: 100, Requests: 2_000}
 
 	fmt.Fprintln(progress, "costs beside their floors")
 	out, err := goTool(ctx, "test", "-count=1", "-v", "-run", "^TestCostsStayUnderTheirBars$", "github.com/wechatopen/wechatopen")
@@ -78,7 +79,7 @@ func run(ctx context.Context, progress io.Writer) error {
 	p.Rows = rowsOf(p.Curves)
 
 	fmt.Fprintln(progress, "a server under load")
-	if p.Load, err = load(ctx, p.Rounds, 20_000); err != nil {
+	if p.Load, err = load(ctx, p.Rounds, p.Requests); err != nil {
 		return err
 	}
 
