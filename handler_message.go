@@ -153,7 +153,7 @@ func (h *MessageHandler) handle(w http.ResponseWriter, r *http.Request, o *optio
 	if out.err != nil {
 		return kind, out.err
 	}
-	out.rec.write(w, o, codec, &in)
+	out.rec.write(w, o, codec, &in, body)
 	if out.after != nil {
 		_ = http.NewResponseController(w).Flush() // WeChat has its answer before anything else happens
 		work, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.workTime())
@@ -393,9 +393,10 @@ func (x *handling) finish() {
 	case nil:
 		x.out.rec = replyRecord(replySuccess)
 	default:
-		x.out.rec = replyRecord(replySuccess)
-		if x.winner.Load() == inTime || x.h.OnLate == nil {
-			x.out.rec = appendReply([]byte(replyXML), x.m, reply, x.a.c.recent())
+		if x.winner.Load() == late && x.h.OnLate != nil {
+			x.out.rec = replyRecord(replySuccess)
+		} else {
+			x.out.rec = appendReply(append(make([]byte, 0, 384), replyXML...), x.m, reply, x.a.c.recent())
 		}
 	}
 	// Not with the lock's context: what was handled is remembered even if the lock was lost.
@@ -451,8 +452,8 @@ func (h *MessageHandler) call(ctx context.Context, m *Message) (reply Reply, err
 	return h.Handle(ctx, m)
 }
 
-// write answers a push with a reply, encrypted with what opened it.
-func (rec replyRecord) write(w http.ResponseWriter, o *options, codec *msgcrypt.Codec, in *push) {
+// write answers a push with a reply, encrypted with what opened it, in the memory that its body was read into.
+func (rec replyRecord) write(w http.ResponseWriter, o *options, codec *msgcrypt.Codec, in *push, body *pushBody) {
 	switch string(rec) {
 	case replyEmpty:
 		writeText(w, http.StatusOK, "")
@@ -461,24 +462,26 @@ func (rec replyRecord) write(w http.ResponseWriter, o *options, codec *msgcrypt.
 		answerPush(w, "success")
 		return
 	}
-	body := rec[len(replyXML):]
+	xml := []byte(rec[len(replyXML):])
 	if !in.plain {
 		timestamp := strconv.FormatInt(o.recent().Unix(), 10)
-		x := &replyWriter{buf: make([]byte, 0, 2*len(body)+512)}
+		body.Reset()
+		body.Grow(4*len(xml) + 512)
+		x := &replyWriter{buf: body.AvailableBuffer()}
 		x.open("xml")
 		x.write("<Encrypt><![CDATA[")
 		var signature string
-		x.buf, signature = codec.Seal(x.buf, in.used, body, timestamp, in.nonce)
+		x.buf, signature = codec.Seal(x.buf, in.used, xml, timestamp, in.nonce)
 		x.write("]]></Encrypt>")
 		x.text("MsgSignature", signature)
 		x.raw("TimeStamp", timestamp)
 		x.text("Nonce", in.nonce)
 		x.close("xml")
-		body = x.buf
+		xml = x.buf
 	}
 	h, v := w.Header(), []string{"application/xml; charset=utf-8", "nosniff"}
 	h["Content-Type"], h["X-Content-Type-Options"] = v[0:1:1], v[1:2:2]
-	_, _ = w.Write(body) // WeChat has left, and will send the message again
+	_, _ = w.Write(xml) // WeChat has left, and will send the message again
 }
 
 // then does what a reply left for after its answer.

@@ -2,7 +2,6 @@ package wechatopen
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,7 +148,7 @@ func (emptyReply) body(*replyWriter) {}
 
 // appendReply appends the reply to m in the clear.
 func appendReply(dst []byte, m *Message, r Reply, now time.Time) []byte {
-	w := &replyWriter{buf: slices.Grow(dst, 512)}
+	w := &replyWriter{buf: dst}
 	w.open("xml")
 	w.text("ToUserName", m.FromUserName)
 	w.text("FromUserName", m.ToUserName)

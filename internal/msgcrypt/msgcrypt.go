@@ -15,6 +15,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -187,7 +188,9 @@ func (c *Codec) Seal(dst []byte, used Used, msg []byte, timestamp, nonce string)
 func (c *Codec) seal(dst []byte, used Used, random [randomSize]byte, msg []byte, timestamp, nonce string) (sealed []byte, signature string) {
 	size := headSize + len(msg) + len(c.appID)
 	pad := padTo - size%padTo
-	plain := make([]byte, 0, size+pad)
+	encoded := base64.StdEncoding.EncodedLen(size + pad)
+	dst = slices.Grow(dst, encoded+size+pad)
+	plain := dst[len(dst)+encoded : len(dst)+encoded] // behind its ciphertext, so that one buffer holds both
 	plain = append(plain, random[:]...)
 	plain = binary.BigEndian.AppendUint32(plain, uint32(len(msg)))
 	plain = append(plain, msg...)
