@@ -48,13 +48,13 @@ func NewAccount(creds Credentials, opts ...Option) (*Account, error) {
 	if o.basicToken {
 		fetch = a.fetchBasicToken
 	}
-	a.access.c, a.access.key, a.access.fetch = a.c, a.prefix+"access_token", fetch
+	a.access.c, a.access.appID, a.access.key, a.access.fetch = a.c, a.appID, a.prefix+"access_token", fetch
 	return a, nil
 }
 
 func newAuthorizer(p *Platform, appID string) *Account {
 	a := &Account{c: p.c, appID: appID, platform: p, prefix: p.prefix + appID + ":"}
-	a.access.c, a.access.key, a.access.fetch = a.c, a.prefix+"access_token", a.fetchAuthorizerToken
+	a.access.c, a.access.appID, a.access.key, a.access.fetch = a.c, appID, a.prefix+"access_token", a.fetchAuthorizerToken
 	if !validAppID(appID) {
 		a.access.err = errorf("%w: %q is not an appid", ErrNotAuthorized, appID)
 	}
@@ -87,7 +87,7 @@ func (a *Account) ticket(p *atomic.Pointer[CachedTokenSource], kind string) *Cac
 	if s := p.Load(); s != nil {
 		return s
 	}
-	p.CompareAndSwap(nil, &CachedTokenSource{c: a.c, key: a.prefix + "ticket:" + kind, err: a.access.err, fetch: func(ctx context.Context, _ string) (*fetched, error) {
+	p.CompareAndSwap(nil, &CachedTokenSource{c: a.c, appID: a.appID, key: a.prefix + "ticket:" + kind, err: a.access.err, fetch: func(ctx context.Context, _ string) (*fetched, error) {
 		var out struct {
 			Ticket    string `json:"ticket"`
 			ExpiresIn Int    `json:"expires_in"`
@@ -102,12 +102,12 @@ func (a *Account) ticket(p *atomic.Pointer[CachedTokenSource], kind string) *Cac
 // out a *[]byte the answer is returned as it is. When WeChat says that the token is stale, it is replaced and the call
 // repeated once. A refusal is an *[APIError].
 func (a *Account) Get(ctx context.Context, path string, query url.Values, out any) error {
-	return a.c.callAs(ctx, &a.access, http.MethodGet, a.appID, path, query, nil, out)
+	return a.c.callAs(ctx, &a.access, http.MethodGet, path, query, nil, out)
 }
 
 // Post is [Account.Get] for calls with a body: in is sent as JSON, nil as {}.
 func (a *Account) Post(ctx context.Context, path string, in, out any) error {
-	return a.c.postAs(ctx, &a.access, a.appID, path, in, out)
+	return a.c.postAs(ctx, &a.access, path, in, out)
 }
 
 // ClearQuota sets the day's used calls of the account back to zero. WeChat allows it ten times a month, errcode 48006

@@ -75,7 +75,7 @@ func (c *client) post(ctx context.Context, appID, path string, query url.Values,
 }
 
 // callAs makes a call with src's token put in.
-func (c *client) callAs(ctx context.Context, src *CachedTokenSource, method, appID, path string, query url.Values, in *payload, out any) error {
+func (c *client) callAs(ctx context.Context, src *CachedTokenSource, method, path string, query url.Values, in *payload, out any) error {
 	if _, err := parsePath(path); err != nil {
 		return err
 	}
@@ -85,17 +85,17 @@ func (c *client) callAs(ctx context.Context, src *CachedTokenSource, method, app
 			q[k] = v
 		}
 		q.Set(tokenParam(path), t.Value)
-		return c.call(ctx, method, appID, path, q, in, out)
+		return c.call(ctx, method, src.appID, path, q, in, out)
 	})
 }
 
 // postAs is callAs with a JSON body.
-func (c *client) postAs(ctx context.Context, src *CachedTokenSource, appID, path string, in, out any) error {
+func (c *client) postAs(ctx context.Context, src *CachedTokenSource, path string, in, out any) error {
 	body, err := jsonPayload(in)
 	if err != nil {
 		return errorf("%s: %w", opName(path), err)
 	}
-	return c.callAs(ctx, src, http.MethodPost, appID, path, nil, body, out)
+	return c.callAs(ctx, src, http.MethodPost, path, nil, body, out)
 }
 
 // withToken attempts a call with src's token. When WeChat says that the token is stale, exactly that token is replaced
@@ -205,10 +205,14 @@ func (c *client) call(ctx context.Context, method, appID, path string, query url
 	op := opName(path)
 	begin := time.Now()
 	err := c.roundTrip(ctx, method, op, path, query, in, out)
+	c.called(ctx, op, appID, begin, err)
+	return err
+}
+
+func (c *client) called(ctx context.Context, op, appID string, begin time.Time, err error) {
 	if c.trace.APICall != nil {
 		c.trace.APICall(ctx, APICall{Op: op, AppID: appID, Duration: time.Since(begin), Err: err})
 	}
-	return err
 }
 
 func (c *client) roundTrip(ctx context.Context, method, op, path string, query url.Values, in *payload, out any) error {

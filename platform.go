@@ -45,7 +45,7 @@ func NewPlatform(creds Credentials, opts ...Option) (*Platform, error) {
 	}
 	p := &Platform{c: newClient(o), creds: creds, codec: codec, prefix: "wechatopen:" + creds.AppID + ":"}
 	p.ticketKey = p.prefix + "ticket"
-	p.token.c, p.token.key, p.token.fetch = p.c, p.prefix+"component_token", p.fetchToken
+	p.token.c, p.token.appID, p.token.key, p.token.fetch = p.c, creds.AppID, p.prefix+"component_token", p.fetchToken
 	return p, nil
 }
 
@@ -95,12 +95,12 @@ func (p *Platform) share(a *Account) *Account {
 // With out a *[]byte the answer is returned as it is. When WeChat says that the token is stale, it is replaced and the
 // call repeated once. A refusal is an *[APIError].
 func (p *Platform) Get(ctx context.Context, path string, query url.Values, out any) error {
-	return p.c.callAs(ctx, &p.token, http.MethodGet, p.creds.AppID, path, query, nil, out)
+	return p.c.callAs(ctx, &p.token, http.MethodGet, path, query, nil, out)
 }
 
 // Post is [Platform.Get] for calls with a body: in is sent as JSON, nil as {}.
 func (p *Platform) Post(ctx context.Context, path string, in, out any) error {
-	return p.c.postAs(ctx, &p.token, p.creds.AppID, path, in, out)
+	return p.c.postAs(ctx, &p.token, path, in, out)
 }
 
 // fetchToken gets a component_access_token with the newest ticket. WeChat's page: api_component_token.

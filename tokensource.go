@@ -62,7 +62,8 @@ type CachedTokenSource struct {
 	c   *client
 	cur atomic.Pointer[current] // beside c, where Token finds both in one line of the processor's cache
 
-	key string // in the Store and of the lock
+	appID string // whose token it is
+	key   string // in the Store and of the lock
 	// fetch gets a new token from WeChat. It is called with the lock held, by one goroutine at a time. bad is the value
 	// that WeChat refused, or empty.
 	fetch func(ctx context.Context, bad string) (*fetched, error)

@@ -1123,6 +1123,13 @@ func TestTraceTellsOfEveryFetchAndCall(t *testing.T) {
 	}
 	w.sim.Inject(wechattest.Fault{Path: opGetTicket, Times: 1, ErrCode: -1})
 	noToken(t, a.JSAPITicket())
+	w.sim.Advance(20 * time.Minute) // the token is not new any more
+	w.sim.Inject(wechattest.Fault{Path: opEcho, Times: 1, ErrCode: 40001})
+	resp, err := transportClient(a).Get(w.sim.URL() + opEcho + "?q=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 
 	mu.Lock()
 	defer mu.Unlock()
@@ -1139,6 +1146,9 @@ func TestTraceTellsOfEveryFetchAndCall(t *testing.T) {
 		opAuthorizerToken + " " + comp + " true",
 		opEcho + " " + shop + " true", // the repeat
 		opGetTicket + " " + shop + " false",
+		opEcho + " " + shop + " false", // the same by a Transport
+		opAuthorizerToken + " " + comp + " true",
+		opEcho + " " + shop + " true",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("APICall:\n got %q\nwant %q", got, want)
@@ -1148,7 +1158,7 @@ func TestTraceTellsOfEveryFetchAndCall(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %t", f.Key, f.Err == nil))
 	}
 	prefix := "wechatopen:" + comp + ":" + shop + ":"
-	if want := []string{prefix + "access_token true", prefix + "ticket:jsapi false"}; !slices.Equal(got, want) {
+	if want := []string{prefix + "access_token true", prefix + "ticket:jsapi false", prefix + "access_token true"}; !slices.Equal(got, want) {
 		t.Errorf("TokenFetch:\n got %q\nwant %q", got, want)
 	}
 }

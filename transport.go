@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Transport is an [net/http.RoundTripper] that puts a token into requests to WeChat's API, for those who bring a client
@@ -16,7 +17,7 @@ import (
 //
 // When WeChat answers that the token is stale, it is replaced and the request repeated once, if it has no body or a
 // GetBody, as requests made from a bytes.Reader, a bytes.Buffer or a strings.Reader have. The answer is WeChat's own: a
-// refusal is a JSON object with an errcode and status 200. A request to another host is refused: no token leaves for it,
+// refusal is a JSON object with an errcode and status 200. [Trace].APICall is told of each request. One to another host is refused: no token leaves for it,
 // after a redirect neither.
 type Transport struct {
 	// Source is whose token it is: [Account.AccessToken] or [Platform.ComponentToken]. Required.
@@ -77,12 +78,16 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		again.URL.RawQuery = strings.TrimPrefix(again.URL.RawQuery+"&"+name+"="+url.QueryEscape(token.Value), "&")
 		body = nil
+		begin := time.Now()
 		var err error
 		if resp, err = base.RoundTrip(again); err != nil {
-			return errorf("%s: %w", op, redact(err, url.Values{name: {token.Value}}))
+			err = errorf("%s: %w", op, redact(err, url.Values{name: {token.Value}}))
+		} else {
+			resp.Request = r
+			err = refusalOf(op, resp)
 		}
-		resp.Request = r
-		return refusalOf(op, resp)
+		t.Source.c.called(r.Context(), op, t.Source.appID, begin, err)
+		return err
 	})
 	if resp != nil {
 		return resp, nil // a refusal too is WeChat's answer

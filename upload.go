@@ -57,20 +57,20 @@ type File struct {
 //
 // Without [WithHTTPClient] it may take ten seconds and one more for each 64 KiB.
 func (a *Account) Upload(ctx context.Context, path string, f File, out any) error {
-	return a.c.uploadAs(ctx, &a.access, a.appID, path, f, out)
+	return a.c.uploadAs(ctx, &a.access, path, f, out)
 }
 
 // Upload is [Account.Upload] with the component's token.
 func (p *Platform) Upload(ctx context.Context, path string, f File, out any) error {
-	return p.c.uploadAs(ctx, &p.token, p.creds.AppID, path, f, out)
+	return p.c.uploadAs(ctx, &p.token, path, f, out)
 }
 
-func (c *client) uploadAs(ctx context.Context, src *CachedTokenSource, appID, path string, f File, out any) error {
+func (c *client) uploadAs(ctx context.Context, src *CachedTokenSource, path string, f File, out any) error {
 	in, err := f.payload()
 	if err != nil {
 		return errorf("%s: %w", opName(path), err)
 	}
-	return c.callAs(ctx, src, http.MethodPost, appID, path, nil, in, out)
+	return c.callAs(ctx, src, http.MethodPost, path, nil, in, out)
 }
 
 // payload is the form around the file. Only what stands before and behind the content is in memory.

@@ -140,7 +140,7 @@ func (a *Account) userTokenCall(ctx context.Context, name string, q url.Values, 
 	}
 	op = "/sns/oauth2/component/" + name
 	q.Set("component_appid", a.platform.creds.AppID)
-	return op, a.c.callAs(ctx, &a.platform.token, http.MethodGet, a.appID, op, q, nil, out)
+	return op, a.c.callAs(ctx, &a.platform.token, http.MethodGet, op, q, nil, out)
 }
 
 // CheckUserToken returns nil if a user's access token is valid.
