@@ -42,7 +42,8 @@ type MessageHandler struct {
 	Handle func(ctx context.Context, m *Message) (Reply, error)
 
 	// OnLate is given a reply that came after WeChat was answered "success" in its place, to send it as a customer-service
-	// message. Nil: it is logged and dropped.
+	// message, as [Account.Send] does; WeChat's documentation wants a cover of a video then, which [CustomVideo] has. Nil:
+	// it is logged and dropped.
 	OnLate func(ctx context.Context, m *Message, r Reply)
 
 	// OnError answers in the handler's place; [HTTPStatus] says with what. Nil: the error is logged and the status

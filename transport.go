@@ -17,8 +17,8 @@ import (
 //
 // When WeChat answers that the token is stale, it is replaced and the request repeated once, if it has no body or a
 // GetBody, as requests made from a bytes.Reader, a bytes.Buffer or a strings.Reader have. The answer is WeChat's own: a
-// refusal is a JSON object with an errcode and status 200. [Trace].APICall is told of each request. One to another host is refused: no token leaves for it,
-// after a redirect neither.
+// refusal is a JSON object with an errcode and status 200. A request to another host is refused: no token leaves for it,
+// after a redirect neither. [Trace].APICall is told of each request.
 type Transport struct {
 	// Source is whose token it is: [Account.AccessToken] or [Platform.ComponentToken]. Required.
 	Source *CachedTokenSource
