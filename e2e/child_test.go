@@ -63,6 +63,7 @@ type reply struct {
 	Errors  []string            `json:",omitempty"` // the first few
 	Waiting int                 `json:",omitempty"` // callers who wait for a token now
 	Kept    int                 `json:",omitempty"` // how often a token could not be refreshed and was served on
+	Pushes  []string            `json:",omitempty"` // why pushes were not answered success, the first few
 	Slowest time.Duration       `json:",omitempty"` // of the callers
 	Values  map[string]string   `json:",omitempty"`
 	Keys    []string            `json:",omitempty"`
@@ -74,7 +75,7 @@ type process struct {
 	store    wechatopen.Store
 	ahead    atomic.Int64
 	waiting  atomic.Int64
-	kept     keptCounter
+	log      processLog
 	running  tally // of opLoad and opChurn
 	stop     chan struct{}
 	stopped  sync.Once
@@ -94,7 +95,7 @@ func child(in io.Reader, out io.Writer) error {
 	opts := []wechatopen.Option{
 		wechatopen.WithEndpoints(s.Endpoints),
 		wechatopen.WithClock(p.now),
-		wechatopen.WithLogger(slog.New(&p.kept)),
+		wechatopen.WithLogger(slog.New(&p.log)),
 		wechatopen.WithHTTPClient(&http.Client{
 			Timeout:   10 * time.Second,
 			Transport: &http.Transport{MaxIdleConnsPerHost: 100},
@@ -180,7 +181,7 @@ func (p *process) do(c command) reply {
 		return reply{}
 	case opCount:
 		r := p.running.reply()
-		r.Waiting, r.Kept = int(p.waiting.Load()), int(p.kept.n.Load())
+		r.Waiting, r.Kept, r.Pushes = int(p.waiting.Load()), int(p.log.kept.Load()), p.log.failed()
 		return r
 	case opInspect:
 		r := reply{Values: make(map[string]string)}
@@ -320,19 +321,35 @@ func (t *tally) reply() reply {
 	return r
 }
 
-// keptCounter is a log that counts, and prints nothing: the tests cause most of what goes wrong, and see the rest.
-type keptCounter struct {
+// processLog prints nothing: the tests cause most of what goes wrong, and ask for the rest.
+type processLog struct {
 	slog.Handler // nil: no logger is derived
-	n            atomic.Int64
+	kept         atomic.Int64
+
+	mu     sync.Mutex
+	pushes []string
 }
 
-func (k *keptCounter) Enabled(context.Context, slog.Level) bool { return true }
+func (l *processLog) Enabled(context.Context, slog.Level) bool { return true }
 
-func (k *keptCounter) Handle(_ context.Context, r slog.Record) error {
-	if r.Message == "wechatopen: token not refreshed; the present one is served" {
-		k.n.Add(1)
+func (l *processLog) Handle(_ context.Context, r slog.Record) error {
+	switch r.Message {
+	case "wechatopen: token not refreshed; the present one is served":
+		l.kept.Add(1)
+	case "wechatopen: push not handled":
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if len(l.pushes) < 5 {
+			r.Attrs(func(a slog.Attr) bool { l.pushes = append(l.pushes, a.String()); return true })
+		}
 	}
 	return nil
+}
+
+func (l *processLog) failed() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.pushes)
 }
 
 // touchedKeys hears of every key that a command names.

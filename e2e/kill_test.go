@@ -186,10 +186,16 @@ func (l *lives) check(p *proc, all bool) {
 		}
 	}
 
-	// WeChat sends again what was not answered.
+	// WeChat sends again what was not answered, three times in all. On a machine that stands still for longer than a lease,
+	// the first may come to nothing.
 	for _, u := range l.unsettled {
-		if _, err := l.comp.Push(t.Context(), u.xml); err != nil {
-			t.Errorf("sent again: %v", err)
+		_, err := l.comp.Push(t.Context(), u.xml)
+		if err != nil {
+			t.Logf("sent again: %v: %q", err, p.ask(command{Op: opCount}).Pushes)
+			_, err = l.comp.Push(t.Context(), u.xml)
+		}
+		if err != nil {
+			t.Errorf("sent again, twice: %v: %q", err, p.ask(command{Op: opCount}).Pushes)
 		}
 		l.settle(u.account)
 	}
