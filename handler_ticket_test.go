@@ -955,8 +955,8 @@ func (s slowBody) Read([]byte) (int, error) {
 
 func (slowBody) Close() error { return nil }
 
-// bodyThatNeverEnds serves pushes with such a body, in a bubble, and sees that it is given up after the five seconds for which
-// WeChat waits. A quick body leaves no deadline behind, which would end the handler's context.
+// bodyThatNeverEnds serves pushes with such a body, in a bubble, and sees that it is given up after the five seconds for
+// which WeChat waits. A quick body is given no deadline, which it would not need.
 func bodyThatNeverEnds(t *testing.T, h http.Handler, push func() *http.Request) {
 	t.Helper()
 	rec := httptest.NewRecorder()
