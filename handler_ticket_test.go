@@ -1020,6 +1020,40 @@ func TestABodyThatNeverEndsIsGivenUp(t *testing.T) {
 	}
 }
 
+// obedientStore does nothing for a context that has ended.
+type obedientStore struct{ wechatopen.Store }
+
+func (s obedientStore) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.Store.Set(ctx, key, value, ttl)
+}
+
+// What was handled is remembered though WeChat has left, or the lock was lost: it will be sent again.
+func TestPushIsHandledOnceThoughItsContextEnds(t *testing.T) {
+	s := newEventSite(t, wechatopen.WithStore(obedientStore{wechatopen.NewMemoryStore()}))
+	calls := 0
+	leave := func() {}
+	s.handler.OnEvent = func(context.Context, *wechatopen.Event) error {
+		calls++
+		leave()
+		return nil
+	}
+	xml := s.ticketXML()
+	for i := range 2 {
+		r := s.make(t, wechattest.PushSpec{XML: xml})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		leave = cancel
+		rec := httptest.NewRecorder()
+		s.handler.ServeHTTP(rec, r.WithContext(ctx))
+		if rec.Code != http.StatusOK || calls != 1 {
+			t.Errorf("time %d: answered %d; OnEvent was called %d times", i+1, rec.Code, calls)
+		}
+	}
+}
+
 // attacks.md 12: the sender leaves in the middle.
 func TestTicketHandlerSurvivesACutBody(t *testing.T) {
 	s := newEventSite(t)

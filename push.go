@@ -266,7 +266,13 @@ func (o *options) handleOnce(ctx context.Context, prefix string, msg []byte, win
 	if err := handle(held); err != nil {
 		return err
 	}
-	if err := o.store.Set(held, key, []byte{'1'}, rememberFor(window)); err != nil {
+	err = o.store.Set(held, key, []byte{'1'}, rememberFor(window))
+	if err != nil && held.Err() != nil { // it has been handled, though the lock was lost or WeChat has left
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberTime)
+		defer cancel()
+		err = o.store.Set(last, key, []byte{'1'}, rememberFor(window))
+	}
+	if err != nil {
 		return errorf("push: store: %w", err)
 	}
 	return nil
