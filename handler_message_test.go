@@ -944,6 +944,29 @@ func TestMessageHandlerDoesNotWaitForABodyThatNeverEnds(t *testing.T) {
 	})
 }
 
+// attacks.md 12, over a real connection.
+func TestAMessageThatNeverEndsIsGivenUp(t *testing.T) {
+	eachMessageSite(t, func(t *testing.T, s *messageSite) {
+		r := s.make(t, wechattest.PushSpec{XML: s.textXML("hello")})
+		pr, pw := io.Pipe()
+		defer pw.Close()
+		go func() { _, _ = io.WriteString(pw, "<xml><Encrypt>") }()
+		r.Body, r.ContentLength, r.GetBody = pr, 1000, nil
+		before := s.state()
+		t.Parallel() // it takes five seconds
+		start := time.Now()
+		if got := do(t, nil, r); got.Status != http.StatusRequestTimeout {
+			t.Errorf("answered %d %q", got.Status, got.Body)
+		}
+		if took := time.Since(start); took < 4*time.Second {
+			t.Errorf("given up after %v, before WeChat does", took)
+		}
+		if diff := cmp.Diff(before, s.state()); diff != "" {
+			t.Errorf("something changed:\n%s", diff)
+		}
+	})
+}
+
 // attacks.md 13
 func TestMessageIsAnswered5xxWhileTheStoreIsDownAndHandledAfterwards(t *testing.T) {
 	eachMessageSite(t, func(t *testing.T, s *messageSite) {

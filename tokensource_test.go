@@ -1130,6 +1130,7 @@ func TestTraceTellsOfEveryFetchAndCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
+	_, _ = a.RefreshUserToken(t.Context(), "nobody's")
 
 	mu.Lock()
 	defer mu.Unlock()
@@ -1149,6 +1150,7 @@ func TestTraceTellsOfEveryFetchAndCall(t *testing.T) {
 		opEcho + " " + shop + " false", // the same by a Transport
 		opAuthorizerToken + " " + comp + " true",
 		opEcho + " " + shop + " true",
+		"/sns/oauth2/component/refresh_token " + comp + " false", // with the component's token
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("APICall:\n got %q\nwant %q", got, want)

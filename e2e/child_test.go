@@ -107,7 +107,7 @@ func child(in io.Reader, out io.Writer) error {
 		client.AddHook(&p.touched)
 		store := redisstore.New(client, redisstore.WithLease(s.Lease))
 		p.store = store
-		opts = append(opts, wechatopen.WithStore(store), wechatopen.WithLocker(store))
+		opts = append(opts, wechatopen.WithStore(store), wechatopen.WithLocker(tellingLocker{store, &p.log}))
 	} else {
 		store, err := boltstore.Open(s.Bolt, boltstore.WithClock(p.now))
 		if err != nil {
@@ -337,13 +337,35 @@ func (l *processLog) Handle(_ context.Context, r slog.Record) error {
 	case "wechatopen: token not refreshed; the present one is served":
 		l.kept.Add(1)
 	case "wechatopen: push not handled":
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if len(l.pushes) < 5 {
-			r.Attrs(func(a slog.Attr) bool { l.pushes = append(l.pushes, a.String()); return true })
-		}
+		r.Attrs(func(a slog.Attr) bool { l.add(a.String()); return true })
 	}
 	return nil
+}
+
+func (l *processLog) add(why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.pushes) < 10 {
+		l.pushes = append(l.pushes, why)
+	}
+}
+
+// tellingLocker notes in the log why a lock was lost.
+type tellingLocker struct {
+	wechatopen.Locker
+	log *processLog
+}
+
+func (t tellingLocker) Lock(ctx context.Context, key string) (context.Context, func(), error) {
+	held, unlock, err := t.Locker.Lock(ctx, key)
+	if err == nil {
+		context.AfterFunc(held, func() {
+			if why := context.Cause(held); errors.Is(why, redisstore.ErrLockLost) {
+				t.log.add(why.Error())
+			}
+		})
+	}
+	return held, unlock, err
 }
 
 func (l *processLog) failed() []string {

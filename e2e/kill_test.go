@@ -186,8 +186,7 @@ func (l *lives) check(p *proc, all bool) {
 		}
 	}
 
-	// WeChat sends again what was not answered, three times in all. On a machine that stands still for longer than a lease,
-	// the first may come to nothing.
+	// WeChat sends again what was not answered, three times in all.
 	for _, u := range l.unsettled {
 		_, err := l.comp.Push(t.Context(), u.xml)
 		if err != nil {
